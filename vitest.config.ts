@@ -1,0 +1,25 @@
+// The test projects. `unit` is whatever is not one of the named others.
+import { defineConfig } from "vitest/config";
+
+const named = ["properties", "conformance", "scenarios", "cli"] as const;
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["test/**/*.test.ts"],
+          exclude: named.map((name) => `test/${name}/**`),
+        },
+      },
+      ...named.map((name) => ({
+        test: {
+          name,
+          include: [`test/${name}/**/*.test.ts`],
+          testTimeout: 120_000,
+        },
+      })),
+    ],
+  },
+});
