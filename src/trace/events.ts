@@ -1,0 +1,205 @@
+/**
+ * The event catalogue: everything a trace can say, as one table.
+ *
+ * The table is the only place where a kind is described. The discriminated union {@link TraceEvent}, the CBOR framing, the
+ * CDDL schema in `docs/trace-format.md` and the text dump are all derived from it. A changed row is a changed format:
+ * bump {@link FORMAT_VERSION}.
+ *
+ * Field types: `uint` and `int` are integers below 2^53 in magnitude; `u64` is a BigInt; `text`, `bytes` and `bool` are
+ * what CBOR calls them; `uints` is an array of `uint`. A trailing `?` marks a field that may be absent. `delta` is a `uint` that
+ * seldom moves far: it is stored as the difference to the same field of the kind's event before it in the chunk.
+ */
+
+export const FORMAT_VERSION = 1;
+
+interface FieldTypes {
+  uint: number;
+  int: number;
+  delta: number;
+  u64: bigint;
+  text: string;
+  bytes: Uint8Array;
+  bool: boolean;
+  uints: readonly number[];
+}
+
+export type FieldType = keyof FieldTypes | `${keyof FieldTypes}?`;
+export type FieldTable = Readonly<Record<string, FieldType>>;
+
+export interface EventKind {
+  /** Stable number of the kind in the file. */
+  readonly id: number;
+  readonly what: string;
+  readonly fields: FieldTable;
+}
+
+const kinds = <T extends Readonly<Record<string, EventKind>>>(table: T): T => table;
+
+export const EVENT_KINDS = kinds({
+  "vm-exit": {
+    id: 1,
+    what: "the processor left VMX non-root operation (SDM Vol. 3 §27); value: what an I/O, MSR or CR access carried",
+    fields: {
+      domain: "uint",
+      vcpu: "uint",
+      reason: "uint",
+      qualification: "uint",
+      rip: "delta",
+      retired: "delta",
+      value: "uint?",
+      gpa: "uint?",
+      interruption: "uint?",
+      vectoring: "uint?",
+    },
+  },
+  "vm-entry": {
+    id: 2,
+    what: "a VM entry that injected an event (SDM Vol. 3 §26.6)",
+    fields: { domain: "uint", vcpu: "uint", interruption: "uint", errorCode: "uint?", retired: "delta" },
+  },
+  "vm-entry-failed": {
+    id: 3,
+    what: "a VM entry that failed: VM-instruction error, or exit reason with bit 31 and qualification",
+    fields: { domain: "uint", vcpu: "uint", reason: "uint", qualification: "uint" },
+  },
+  "irq-line": {
+    id: 4,
+    what: "an interrupt line changed its level",
+    fields: { line: "text", level: "bool" },
+  },
+  "irq-delivery": {
+    id: 5,
+    what: "an interrupt was accepted for delivery to a vCPU",
+    fields: { domain: "uint", vcpu: "uint", vector: "uint" },
+  },
+  "evtchn-send": {
+    id: 6,
+    what: "a notification was sent over an event channel; pending: whether it made the remote port newly pending",
+    fields: { domain: "uint", port: "uint", remoteDomain: "uint", remotePort: "uint", pending: "bool" },
+  },
+  "evtchn-delivery": {
+    id: 7,
+    what: "a pending, unmasked port raised an upcall to its vCPU",
+    fields: { domain: "uint", vcpu: "uint", port: "uint" },
+  },
+  hypercall: {
+    id: 8,
+    what: "a hypercall with its register arguments and its result (negative errno on error)",
+    fields: { domain: "uint", vcpu: "uint", number: "uint", arguments: "uints", result: "int" },
+  },
+  "grant-map": {
+    id: 9,
+    what: "a domain mapped another's grant; status is a GNTST_ value",
+    fields: { domain: "uint", owner: "uint", ref: "uint", readOnly: "bool", handle: "uint", status: "int" },
+  },
+  "grant-unmap": {
+    id: 10,
+    what: "a domain unmapped a grant",
+    fields: { domain: "uint", handle: "uint", status: "int" },
+  },
+  "grant-copy": {
+    id: 11,
+    what: "a hypervisor copy between a domain and a grant",
+    fields: { domain: "uint", owner: "uint", ref: "uint", toGrant: "bool", offset: "uint", length: "uint", status: "int" },
+  },
+  xenstore: {
+    id: 12,
+    what: "a xenstore message (io/xs_wire.h): reply false from the domain, true to it",
+    fields: { domain: "uint", reply: "bool", type: "uint", requestId: "uint", transaction: "uint", payload: "bytes" },
+  },
+  "blkif-request": {
+    id: 13,
+    what: "a block request in the ring (io/blkif.h): side 0 as the front end published it, 1 as the back end fetched it; segments: gref, first, last for each",
+    fields: {
+      domain: "uint",
+      device: "uint",
+      side: "uint",
+      index: "uint",
+      operation: "uint",
+      id: "u64",
+      sector: "uint",
+      segments: "uints",
+    },
+  },
+  "blkif-response": {
+    id: 14,
+    what: "a block response in the ring: side 1 as the back end published it, 0 as the front end took it",
+    fields: { domain: "uint", device: "uint", side: "uint", index: "uint", operation: "uint", id: "u64", status: "int" },
+  },
+  "ring-index": {
+    id: 15,
+    what: "a shared ring index was fetched or updated by a back end; index is the field's name in io/ring.h",
+    fields: { domain: "uint", ring: "text", index: "text", update: "bool", value: "uint" },
+  },
+  "disk-operation": {
+    id: 16,
+    what: "a disk carried out an operation (0 read, 1 write, 2 flush, 3 discard); status 0 or a negative errno; digest of the data moved",
+    fields: {
+      disk: "text",
+      operation: "uint",
+      sector: "uint",
+      count: "uint",
+      status: "int",
+      serviceNs: "uint",
+      digest: "uint?",
+    },
+  },
+  "console-output": {
+    id: 17,
+    what: "bytes a domain wrote to its console",
+    fields: { domain: "uint", data: "bytes" },
+  },
+  input: {
+    id: 18,
+    what: "bytes from outside the machine, through the one input channel; replay takes them from here",
+    fields: { channel: "text", data: "bytes" },
+  },
+  "domain-state": {
+    id: 19,
+    what: "a domain's life: created, running, shutdown, crashed, destroyed; reason is a SHUTDOWN_ value or text",
+    fields: { domain: "uint", state: "text", reason: "text?" },
+  },
+  "xenbus-state": {
+    id: 20,
+    what: "one end of a split driver moved to a XenbusState",
+    fields: { domain: "uint", device: "text", side: "uint", state: "uint" },
+  },
+  "fault-injected": {
+    id: 21,
+    what: "a fault that the scenario asked for took effect",
+    fields: { name: "text", detail: "text" },
+  },
+  "state-digest": {
+    id: 22,
+    what: "digest of the whole machine's state at this point",
+    fields: { digest: "bytes" },
+  },
+  end: {
+    id: 23,
+    what: "the machine stopped, and why",
+    fields: { reason: "text", retired: "uint" },
+  },
+});
+
+type RequiredKeys<F extends FieldTable> = { [K in keyof F]: F[K] extends `${string}?` ? never : K }[keyof F];
+type OptionalKeys<F extends FieldTable> = { [K in keyof F]: F[K] extends `${string}?` ? K : never }[keyof F];
+type ValueOf<T extends FieldType> = T extends `${infer B extends keyof FieldTypes}?`
+  ? FieldTypes[B]
+  : T extends keyof FieldTypes
+    ? FieldTypes[T]
+    : never;
+type FieldValues<F extends FieldTable> = { readonly [K in RequiredKeys<F>]: ValueOf<F[K]> } & {
+  readonly [K in OptionalKeys<F>]?: ValueOf<F[K]>;
+};
+
+export type EventKindName = keyof typeof EVENT_KINDS;
+
+/** One event: its kind, the virtual time `at` in nanoseconds, and the kind's fields. */
+export type TraceEvent = {
+  [K in EventKindName]: { readonly kind: K; readonly at: number } & FieldValues<(typeof EVENT_KINDS)[K]["fields"]>;
+}[EventKindName];
+
+export type EventOf<K extends EventKindName> = Extract<TraceEvent, { kind: K }>;
+
+/** Where producers send events. */
+export type Emit = (event: TraceEvent) => void;
