@@ -1,0 +1,265 @@
+// Part: plain data as bytes, one encoding for each value.
+// CBOR (RFC 8949) with the core deterministic encoding of its section 4.2: shortest heads, definite lengths, map keys
+// in the order of their encoded bytes. One deliberate difference: a bigint is always a bignum (tag 2 or 3), also where a
+// shorter integer would do, so that decoding gives a bigint back.
+// Not plain data, and refused: fractions, NaN, infinities, class instances, functions, typed arrays other than Uint8Array.
+
+import { assert, InputError } from "./errors.ts";
+
+/** What snapshots are made of. Numbers are integers between -(2^53 - 1) and 2^53 - 1. */
+export type PlainData =
+  | undefined
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | Uint8Array
+  | readonly PlainData[]
+  | { readonly [key: string]: PlainData };
+
+/** Arrays and objects inside one another; deeper than any state needs, shallow enough for the host's stack. */
+const MAX_DEPTH = 64;
+
+// Major types (RFC 8949 section 3.1), simple values (section 3.3) and bignum tags (section 3.4.3).
+const UNSIGNED = 0;
+const NEGATIVE = 1;
+const BYTES = 2;
+const TEXT = 3;
+const ARRAY = 4;
+const MAP = 5;
+const TAG = 6;
+const SIMPLE = 7;
+const SIMPLE_VALUES = new Map<number, PlainData>([
+  [20, false],
+  [21, true],
+  [22, null],
+  [23, undefined],
+]);
+const POSITIVE_BIGNUM = 2;
+const NEGATIVE_BIGNUM = 3;
+
+const utf8 = new TextEncoder();
+const utf8Strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** The one encoding of a value. What is not plain data is a bug of the caller's. */
+export function encodePlain(value: unknown): Uint8Array {
+  const encoder = new Encoder();
+  encoder.value(value, 0);
+  return encoder.finish();
+}
+
+/** The value of which these bytes are the one encoding. @throws InputError when there is none */
+export function decodePlain(bytes: Uint8Array, context: string): PlainData {
+  const decoder = new Decoder(bytes, context);
+  const value = decoder.value(0);
+  decoder.end();
+  return value;
+}
+
+class Encoder {
+  #bytes = new Uint8Array(1024);
+  #view = new DataView(this.#bytes.buffer);
+  #length = 0;
+
+  value(value: unknown, depth: number): void {
+    assert(depth <= MAX_DEPTH, `plain data is nested deeper than ${MAX_DEPTH}`);
+    if (value === undefined) this.#head(SIMPLE, 23);
+    else if (value === null) this.#head(SIMPLE, 22);
+    else if (typeof value === "boolean") this.#head(SIMPLE, value ? 21 : 20);
+    else if (typeof value === "number") this.#integer(value);
+    else if (typeof value === "bigint") this.#bignum(value);
+    else if (typeof value === "string") this.#string(TEXT, utf8.encode(value));
+    else if (value instanceof Uint8Array) this.#string(BYTES, value);
+    else if (Array.isArray(value)) this.#array(value, depth);
+    else this.#map(value, depth);
+  }
+
+  finish(): Uint8Array {
+    return this.#bytes.slice(0, this.#length);
+  }
+
+  #integer(value: number): void {
+    assert(Number.isSafeInteger(value), `${value} is not plain data`);
+    if (value < 0) this.#head(NEGATIVE, -1 - value);
+    else this.#head(UNSIGNED, value);
+  }
+
+  #array(items: readonly unknown[], depth: number): void {
+    this.#head(ARRAY, items.length);
+    for (const item of items) this.value(item, depth + 1);
+  }
+
+  #map(value: object, depth: number): void {
+    const plain = Object.getPrototypeOf(value) === Object.prototype;
+    assert(plain, `a ${typeof value} that is no plain object is not plain data`);
+    const entries = Object.entries(value).map(([key, item]) => ({ key: utf8.encode(key), item: item as unknown }));
+    entries.sort((a, b) => compareKeys(a.key, b.key));
+    this.#head(MAP, entries.length);
+    for (const { key, item } of entries) {
+      this.#string(TEXT, key);
+      this.value(item, depth + 1);
+    }
+  }
+
+  #bignum(value: bigint): void {
+    this.#head(TAG, value < 0n ? NEGATIVE_BIGNUM : POSITIVE_BIGNUM);
+    const magnitude = value < 0n ? -1n - value : value;
+    const hex = magnitude === 0n ? "" : magnitude.toString(16);
+    const digits = hex.length % 2 === 0 ? hex : `0${hex}`;
+    this.#string(
+      BYTES,
+      Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16)),
+    );
+  }
+
+  #string(major: number, bytes: Uint8Array): void {
+    this.#head(major, bytes.length);
+    this.#reserve(bytes.length);
+    this.#bytes.set(bytes, this.#length);
+    this.#length += bytes.length;
+  }
+
+  #head(major: number, argument: number): void {
+    this.#reserve(9);
+    const at = this.#length;
+    const type = major << 5;
+    if (argument < 24) {
+      this.#bytes[at] = type | argument;
+      this.#length += 1;
+    } else if (argument < 2 ** 8) {
+      this.#bytes[at] = type | 24;
+      this.#bytes[at + 1] = argument;
+      this.#length += 2;
+    } else if (argument < 2 ** 16) {
+      this.#bytes[at] = type | 25;
+      this.#view.setUint16(at + 1, argument);
+      this.#length += 3;
+    } else if (argument < 2 ** 32) {
+      this.#bytes[at] = type | 26;
+      this.#view.setUint32(at + 1, argument);
+      this.#length += 5;
+    } else {
+      this.#bytes[at] = type | 27;
+      this.#view.setUint32(at + 1, Math.floor(argument / 2 ** 32));
+      this.#view.setUint32(at + 5, argument >>> 0);
+      this.#length += 9;
+    }
+  }
+
+  #reserve(count: number): void {
+    if (this.#length + count <= this.#bytes.length) return;
+    const larger = new Uint8Array(Math.max(2 * this.#bytes.length, this.#length + count));
+    larger.set(this.#bytes.subarray(0, this.#length));
+    this.#bytes = larger;
+    this.#view = new DataView(larger.buffer);
+  }
+}
+
+class Decoder {
+  readonly #bytes: Uint8Array;
+  readonly #context: string;
+  #at = 0;
+
+  constructor(bytes: Uint8Array, context: string) {
+    this.#bytes = bytes;
+    this.#context = context;
+  }
+
+  value(depth: number): PlainData {
+    if (depth > MAX_DEPTH) this.#fail(`nested deeper than ${MAX_DEPTH}`);
+    const { major, argument } = this.#head();
+    switch (major) {
+      case UNSIGNED:
+        return argument;
+      case NEGATIVE:
+        return argument < Number.MAX_SAFE_INTEGER ? -1 - argument : this.#fail("an integer below -(2^53 - 1)");
+      case BYTES:
+        return this.#take(argument).slice();
+      case TEXT:
+        return this.#text(this.#take(argument));
+      case ARRAY:
+        return this.#items(argument, () => this.value(depth + 1));
+      case MAP:
+        return this.#map(argument, depth);
+      case TAG:
+        return this.#bignum(argument);
+      default:
+        return SIMPLE_VALUES.has(argument) ? SIMPLE_VALUES.get(argument) : this.#fail(`simple value ${argument}`);
+    }
+  }
+
+  end(): void {
+    if (this.#at !== this.#bytes.length) this.#fail("bytes after the end");
+  }
+
+  #map(count: number, depth: number): PlainData {
+    let before: Uint8Array | undefined;
+    const entries = this.#items(count, (): [string, PlainData] => {
+      const { major, argument } = this.#head();
+      if (major !== TEXT) this.#fail("a map key that is not text");
+      const key = this.#take(argument);
+      if (before !== undefined && compareKeys(before, key) >= 0) this.#fail("map keys out of order");
+      before = key;
+      return [this.#text(key), this.value(depth + 1)];
+    });
+    return Object.fromEntries(entries);
+  }
+
+  /** Each item takes a byte or more, so `count` is bounded by what is left before anything is allocated. */
+  #items<T>(count: number, item: () => T): T[] {
+    if (count > this.#bytes.length - this.#at) this.#fail("truncated");
+    const items: T[] = [];
+    for (let index = 0; index < count; index++) items.push(item());
+    return items;
+  }
+
+  #bignum(tag: number): bigint {
+    if (tag !== POSITIVE_BIGNUM && tag !== NEGATIVE_BIGNUM) this.#fail(`tag ${tag}`);
+    const { major, argument } = this.#head();
+    if (major !== BYTES) this.#fail("a bignum that is not a byte string");
+    const bytes = this.#take(argument);
+    if (bytes[0] === 0) this.#fail("a bignum with a leading zero");
+    const digits = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const magnitude = BigInt(`0x0${digits}`);
+    return tag === POSITIVE_BIGNUM ? magnitude : -1n - magnitude;
+  }
+
+  #text(bytes: Uint8Array): string {
+    try {
+      return utf8Strict.decode(bytes);
+    } catch {
+      return this.#fail("text that is not UTF-8");
+    }
+  }
+
+  #head(): { major: number; argument: number } {
+    const initial = this.#take(1)[0]!;
+    const major = initial >> 5;
+    const short = initial & 31;
+    if (short < 24) return { major, argument: short };
+    if (short > 27 || major === SIMPLE) this.#fail(`initial byte 0x${initial.toString(16)}`);
+    const size = 1 << (short - 24);
+    const argument = this.#take(size).reduce((value, byte) => value * 256 + byte, 0);
+    if (argument < (size === 1 ? 24 : 256 ** (size / 2))) this.#fail("a head longer than it needs to be");
+    if (argument > Number.MAX_SAFE_INTEGER) this.#fail("an integer above 2^53 - 1");
+    return { major, argument };
+  }
+
+  #take(count: number): Uint8Array {
+    if (count > this.#bytes.length - this.#at) this.#fail("truncated");
+    this.#at += count;
+    return this.#bytes.subarray(this.#at - count, this.#at);
+  }
+
+  #fail(problem: string): never {
+    throw new InputError(`${problem} before byte ${this.#at}`, this.#context);
+  }
+}
+
+/** The order of the encoded keys: their heads put shorter keys first. */
+function compareKeys(a: Uint8Array, b: Uint8Array): number {
+  if (a.length !== b.length) return a.length - b.length;
+  const difference = a.findIndex((byte, index) => byte !== b[index]);
+  return difference === -1 ? 0 : a[difference]! - b[difference]!;
+}
