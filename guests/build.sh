@@ -1,0 +1,32 @@
+#!/bin/sh
+# Builds the guest images: guests/build.sh [output folder], by default guests/images. The same compiler gives the same bytes;
+# guests/images/toolchain.txt names the one that made the images kept there. Needs gcc with -m32 and GNU ld, no 32-bit C library.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$here"
+out=${1:-images}
+mkdir -p "$out"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export LC_ALL=C
+
+# No floating point, no SSE: a guest must not depend on state it does not set up. No identification of the build: bytes must be stable.
+flags="-m32 -march=i686 -mtune=generic -std=gnu11 -O2 -ffreestanding -fno-pic -no-pie -nostdlib -fno-builtin -fno-stack-protector
+  -fno-asynchronous-unwind-tables -fno-ident -fcf-protection=none -fno-strict-aliasing -fno-tree-loop-distribute-patterns
+  -mgeneral-regs-only -mpreferred-stack-boundary=2 -Wall -Wextra -Werror"
+
+# build NAME ENTRY SOURCE...: compiles the sources and links them to NAME.elf with that ELF entry point
+build() {
+  name=$1 entry=$2
+  shift 2
+  # shellcheck disable=SC2086
+  gcc $flags -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments -Wl,-s -T lib/guest.ld -Wl,-e,$entry -o "$work/$name.elf" "$@"
+  mv "$work/$name.elf" "$out/$name.elf"
+}
+
+runtime="lib/entry.S lib/console.c lib/text.c lib/crc32.c lib/hypercall.c lib/xen_console.c lib/paging.c"
+
+# shellcheck disable=SC2086
+build first-light pvh_entry $runtime lib/exceptions.S lib/descriptors.c first-light/*.c
+
+{ gcc --version | head -n 1; ld --version | head -n 1; } > "$out/toolchain.txt"
