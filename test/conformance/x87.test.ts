@@ -1,0 +1,113 @@
+// The x87 unit against vectors taken on a real processor (test/vectors/x87).
+
+import { describe, expect, test } from "vitest";
+import type { X87Access } from "../../src/cpu/x87/access.ts";
+import { executeX87, fxrstor, fxsave } from "../../src/cpu/x87/execute.ts";
+import { decodeState, encodeState } from "../../src/cpu/x87/images.ts";
+import { decodeX87 } from "../../src/cpu/x87/opcodes.ts";
+import { X87 } from "../../src/cpu/x87/unit.ts";
+import { type FinalState, type Form, INITIAL_AX, type InitialState, loadX87Vectors, type Vector } from "../vectors/x87/load.ts";
+
+const IMAGE = { operandSize: 32, protectedMode: true } as const;
+const hex = (bytes: Uint8Array): string => [...bytes].reverse().map((b) => b.toString(16).padStart(2, "0")).join("");
+
+class Fault extends Error {
+  readonly vector: number;
+  constructor(vector: number) {
+    super(`exception ${vector}`);
+    this.vector = vector;
+  }
+}
+
+/** The tag word of FRSTOR's image that leaves these registers non-empty. */
+function tagsFrom(occupied: number): number {
+  let tags = 0;
+  for (let register = 0; register < 8; register++) if ((occupied & (1 << register)) === 0) tags |= 3 << (2 * register);
+  return tags;
+}
+
+function unitFrom(initial: InitialState): X87 {
+  const image = new Uint8Array(108);
+  const view = new DataView(image.buffer);
+  view.setUint16(0, initial.control, true);
+  view.setUint16(4, initial.status, true);
+  view.setUint16(8, tagsFrom(initial.occupied), true);
+  image.set(initial.registers, 28);
+  const unit = new X87();
+  unit.initialize();
+  decodeState(unit, IMAGE, image);
+  return unit;
+}
+
+const ARITHMETIC_FLAGS = 0x8d5;
+
+/** Executes the form's instruction on the initial state as the generator does. */
+function execute(form: Form, initial: InitialState): FinalState | number {
+  const unit = unitFrom(initial);
+  const memory = initial.memory.slice();
+  let { flags } = initial;
+  let ax = INITIAL_AX;
+  const access: X87Access = {
+    operandSize: form.bytes[0] === 0x66 ? 16 : 32,
+    protectedMode: true,
+    codeSelector: 0,
+    instructionPointer: 0,
+    operandSelector: 0,
+    operandOffset: 0,
+    load: (length) => {
+      const bytes = new Uint8Array(length);
+      bytes.set(memory.subarray(0, length));
+      return bytes;
+    },
+    store: (bytes) => memory.set(bytes.subarray(0, memory.length)),
+    readFlags: () => flags,
+    writeFlags: (value) => {
+      flags = (flags & ~ARITHMETIC_FLAGS) | (value & ARITHMETIC_FLAGS);
+    },
+    writeAx: (value) => {
+      ax = value;
+    },
+    fault: (vector) => {
+      throw new Fault(vector);
+    },
+  };
+  const [opcode = 0, modrm = 0] = form.bytes.subarray(-2);
+  try {
+    if (opcode === 0xae) (modrm === 0x07 ? fxsave : fxrstor)(unit, access);
+    else executeX87(unit, opcode, modrm, access);
+  } catch (error) {
+    if (error instanceof Fault) return error.vector;
+    throw error;
+  }
+  const image = encodeState(unit, IMAGE);
+  const view = new DataView(image.buffer);
+  const [control, status, tags] = [0, 4, 8].map((offset) => view.getUint16(offset, true));
+  return { control: control ?? 0, status: status ?? 0, tags: tags ?? 0, flags, ax, registers: image.slice(28), memory };
+}
+
+function print(state: FinalState | InitialState | number): string {
+  if (typeof state === "number") return `exception ${state}`;
+  const registers = [0, 1, 2, 7].map((i) => `st${i}=${hex(state.registers.subarray(10 * i, 10 * i + 10))}`);
+  const tags = "tags" in state ? `tags=${state.tags.toString(16)} ax=${state.ax.toString(16)}` : `occ=${state.occupied.toString(2)}`;
+  return `cw=${state.control.toString(16)} sw=${state.status.toString(16)} ${tags} fl=${state.flags.toString(16)} ${registers.join(" ")} mem=${hex(state.memory)}`;
+}
+
+const nameOf = (form: Form): string => {
+  const [opcode = 0, modrm = 0] = form.bytes.subarray(-2);
+  const mnemonic = opcode === 0xae ? ["FXSAVE", "FXRSTOR"][modrm >> 3] : decodeX87(opcode, modrm)?.mnemonic;
+  return `${[...form.bytes].map((b) => b.toString(16).toUpperCase().padStart(2, "0")).join(" ")} ${mnemonic}`;
+};
+
+const { exists, forms } = loadX87Vectors();
+
+describe("x87 against a real processor", () => {
+  test.each(forms.map((form) => [nameOf(form), form] as const))("%s", (_, form) => {
+    const wrong: string[] = [];
+    for (const vector of form.vectors) {
+      const got = print(execute(form, vector.initial));
+      if (got !== print(vector.outcome)) wrong.push(`before    ${print(vector.initial)}\nprocessor ${print(vector.outcome)}\nringback  ${got}`);
+    }
+    if (process.env.SHOW !== undefined) console.log(`${nameOf(form)}: ${wrong.length}/${form.vectors.length}\n` + wrong.slice(0, Number(process.env.SHOW)).join("\n\n"));
+    expect(wrong.slice(0, 3)).toEqual([]);
+  });
+});
