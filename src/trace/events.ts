@@ -100,7 +100,15 @@ export const EVENT_KINDS = kinds({
   "grant-copy": {
     id: 11,
     what: "a hypervisor copy between a domain and a grant",
-    fields: { domain: "uint", owner: "uint", ref: "uint", toGrant: "bool", offset: "uint", length: "uint", status: "int" },
+    fields: {
+      domain: "uint",
+      owner: "uint",
+      ref: "uint",
+      toGrant: "bool",
+      offset: "uint",
+      length: "uint",
+      status: "int",
+    },
   },
   xenstore: {
     id: 12,
@@ -124,7 +132,15 @@ export const EVENT_KINDS = kinds({
   "blkif-response": {
     id: 14,
     what: "a block response in the ring: side 1 as the back end published it, 0 as the front end took it",
-    fields: { domain: "uint", device: "uint", side: "uint", index: "uint", operation: "uint", id: "u64", status: "int" },
+    fields: {
+      domain: "uint",
+      device: "uint",
+      side: "uint",
+      index: "uint",
+      operation: "uint",
+      id: "u64",
+      status: "int",
+    },
   },
   "ring-index": {
     id: 15,

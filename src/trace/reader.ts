@@ -1,0 +1,236 @@
+// Part: the trace reader. It checks every record's hash and the chain, names what is damaged and goes on behind it, and reads the
+// rows of a chunk only when they are asked for.
+
+import { Decoder } from "cbor-x";
+import { itemEnd } from "../core/cbor.ts";
+import { Sha256, sha256Hex } from "../core/digest.ts";
+import { InputError } from "../core/errors.ts";
+import { FORMAT_VERSION, type TraceEvent } from "./events.ts";
+import {
+  type ChunkRecord,
+  type Damage,
+  equalBytes,
+  HASH_BYTES,
+  MAGIC,
+  SEALED_BYTES,
+  type TraceEnd,
+  type TraceHeader,
+} from "./format.ts";
+import { readRows } from "./rows.ts";
+
+const decoder = new Decoder({ useRecords: false, mapsAsObjects: true });
+const ascii = new TextEncoder();
+
+/** How the records behind the header begin: the head of their array, then their name. */
+const BEGINNINGS = (
+  [
+    [0x8a, "chunk"],
+    [0x84, "index"],
+    [0x84, "end"],
+  ] as const
+).map(([array, name]) => Uint8Array.of(array, 0x60 | name.length, ...ascii.encode(name)));
+
+interface SealedRecord {
+  readonly cells: readonly unknown[];
+  readonly offset: number;
+  readonly length: number;
+  readonly hash: Uint8Array;
+}
+
+/** A trace file, checked as a whole when it is opened. */
+export class Trace {
+  readonly header: TraceHeader;
+  /** The chunks that can be trusted, in order. */
+  readonly chunks: readonly ChunkRecord[];
+  /** What cannot be trusted; empty for a whole file. */
+  readonly damage: readonly Damage[];
+  /** The end record; undefined when the recorder did not reach it. */
+  readonly end: TraceEnd | undefined;
+  readonly size: number;
+  readonly #bytes: Uint8Array;
+
+  /**
+   * @param name what the file is called, for messages
+   * @throws InputError on a file that is no trace, is empty, ends before its header does, or has another format
+   */
+  constructor(bytes: Uint8Array, name = "trace") {
+    this.#bytes = bytes;
+    this.size = bytes.length;
+    const first = openHeader(bytes, name);
+    this.header = checkedHeader(first.cells[1], name);
+    const found = scan(bytes, first);
+    this.chunks = found.chunks;
+    this.damage = found.damage;
+    this.end = found.end;
+  }
+
+  /** SHA-256 of the file, in hexadecimal. */
+  sha256(): string {
+    return sha256Hex(this.#bytes);
+  }
+
+  /** All events of the chunks that can be trusted, in order. */
+  *events(): Generator<TraceEvent> {
+    for (const chunk of this.chunks) yield* this.eventsOf(chunk);
+  }
+
+  /** @throws InputError on rows that the catalogue does not describe */
+  eventsOf(chunk: ChunkRecord): TraceEvent[] {
+    const cells = decoder.decode(this.#bytes.subarray(chunk.offset, chunk.offset + chunk.length)) as unknown[];
+    const rows = cells[6];
+    if (!Array.isArray(rows) || rows.length !== chunk.events) {
+      throw new InputError(`holds no ${chunk.events} rows`, `chunk ${chunk.number}`);
+    }
+    return readRows(rows, chunk.fromNs);
+  }
+}
+
+function openHeader(bytes: Uint8Array, name: string): SealedRecord {
+  if (bytes.length === 0) throw new InputError("the file is empty", name);
+  const beginning = Uint8Array.of(0x83, 0x60 | MAGIC.length, ...ascii.encode(MAGIC));
+  if (!equalBytes(bytes.subarray(0, beginning.length), beginning.subarray(0, bytes.length))) {
+    throw new InputError("not a ringback trace", name);
+  }
+  const record = readRecord(bytes, 0);
+  if (typeof record === "string") {
+    throw new InputError(`the header is damaged or incomplete (${record})`, name);
+  }
+  return record;
+}
+
+function checkedHeader(value: unknown, name: string): TraceHeader {
+  const header = value as Partial<TraceHeader> | null;
+  if (typeof header !== "object" || header === null) throw new InputError("the header is not a map", name);
+  if (header.format !== FORMAT_VERSION) {
+    throw new InputError(
+      `trace format ${String(header.format)}; this ringback reads format ${FORMAT_VERSION}` +
+        (typeof header.product === "string" ? ` (it was recorded by ${header.product})` : ""),
+      name,
+    );
+  }
+  const complete =
+    typeof header.product === "string" &&
+    typeof header.scenario?.name === "string" &&
+    typeof header.seed === "string" &&
+    typeof header.machine === "object" &&
+    Array.isArray(header.images) &&
+    typeof header.chunkEvents === "number";
+  if (!complete) throw new InputError("the header lacks a field", name);
+  return header as TraceHeader;
+}
+
+/** The record at `offset` with its hash checked, or what is wrong with it. */
+function readRecord(bytes: Uint8Array, offset: number): SealedRecord | string {
+  let end: number;
+  try {
+    end = itemEnd(bytes, offset);
+  } catch (error) {
+    if (error instanceof InputError) return error.message;
+    throw error;
+  }
+  if (end < 0) return "the file ends inside it";
+  const sealed = end - SEALED_BYTES;
+  if (sealed <= offset || bytes[sealed] !== 0x58 || bytes[sealed + 1] !== HASH_BYTES) return "it has no hash";
+  const hash = bytes.slice(end - HASH_BYTES, end);
+  if (!equalBytes(new Sha256().update(bytes.subarray(offset, sealed)).digest(), hash)) return "its hash does not match";
+  const cells: unknown = decoder.decode(bytes.subarray(offset, end));
+  if (!Array.isArray(cells)) return "it is not an array";
+  return { cells, offset, length: end - offset, hash };
+}
+
+function scan(bytes: Uint8Array, header: SealedRecord) {
+  const chunks: ChunkRecord[] = [];
+  const damage: Damage[] = [];
+  let end: TraceEnd | undefined;
+  let previous: Uint8Array | undefined = header.hash;
+  let nextChunk = 0;
+  let offset = header.length;
+  while (offset < bytes.length) {
+    const record = readRecord(bytes, offset);
+    if (typeof record === "string") {
+      const next = nextBeginning(bytes, offset + 1);
+      damage.push({ what: nameAt(bytes, offset, nextChunk), offset, problem: record });
+      if (bytes[offset] === 0x8a || next < bytes.length) nextChunk++;
+      // The chain takes up again at the next record that is whole.
+      previous = undefined;
+      offset = next;
+      continue;
+    }
+    const [name] = record.cells;
+    const linked = record.cells[record.cells.length - 2];
+    if (previous !== undefined && !(linked instanceof Uint8Array && equalBytes(linked, previous))) {
+      damage.push({
+        what: nameAt(bytes, offset, nextChunk),
+        offset,
+        problem: "it does not follow the record before it",
+      });
+    }
+    previous = record.hash;
+    if (name === "chunk") {
+      const chunk = checkedChunk(record);
+      if (chunk === undefined)
+        damage.push({ what: `chunk ${nextChunk}`, offset, problem: "its fields are not a chunk's" });
+      else {
+        if (chunk.number > nextChunk) {
+          damage.push({ what: missing(nextChunk, chunk.number - 1), offset, problem: "missing" });
+        }
+        chunks.push(chunk);
+        nextChunk = chunk.number;
+      }
+      nextChunk++;
+    } else if (name === "end") end = record.cells[1] as TraceEnd;
+    offset += record.length;
+  }
+  return { chunks, damage: onePerPlace(damage), end };
+}
+
+function missing(from: number, to: number): string {
+  return from === to ? `chunk ${from}` : `chunks ${from} to ${to}`;
+}
+
+/** A damaged record is told once, not again as missing. */
+function onePerPlace(damage: Damage[]): Damage[] {
+  const told = new Set<string>();
+  return damage.filter(({ what }) => !told.has(what) && told.add(what));
+}
+
+function checkedChunk({ cells, offset, length }: SealedRecord): ChunkRecord | undefined {
+  const [, number, first, events, fromNs, toNs, rows, stateDigest] = cells.map((cell) =>
+    typeof cell === "bigint" ? Number(cell) : cell,
+  );
+  const counts = [number, first, events, fromNs, toNs];
+  const whole = counts.every((value) => Number.isSafeInteger(value)) && Array.isArray(rows) && cells.length === 10;
+  if (!whole || !(stateDigest instanceof Uint8Array)) return undefined;
+  const [n, f, e, from, to] = counts as [number, number, number, number, number];
+  return {
+    number: n,
+    first: f,
+    events: e,
+    fromNs: from,
+    toNs: to,
+    stateDigest: new Uint8Array(stateDigest),
+    offset,
+    length,
+  };
+}
+
+function nameAt(bytes: Uint8Array, offset: number, nextChunk: number): string {
+  const beginning = BEGINNINGS.findIndex((known) => beginsWith(bytes, offset, known));
+  return beginning === 1 ? "index" : beginning === 2 ? "end record" : `chunk ${nextChunk}`;
+}
+
+function beginsWith(bytes: Uint8Array, offset: number, known: Uint8Array): boolean {
+  return known.every((byte, index) => bytes[offset + index] === byte);
+}
+
+/** Where the next record may begin, at `from` or behind; the file's end when none does. */
+function nextBeginning(bytes: Uint8Array, from: number): number {
+  for (let offset = from; offset < bytes.length; offset++) {
+    const byte = bytes[offset];
+    if (byte !== 0x8a && byte !== 0x84) continue;
+    if (BEGINNINGS.some((known) => beginsWith(bytes, offset, known))) {
+      if (typeof readRecord(bytes, offset) !== "string") return offset;
+    }
+  }
+  return bytes.length;
+}
