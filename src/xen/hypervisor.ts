@@ -1,0 +1,70 @@
+// Part: the hypervisor. It owns host-physical memory, the domains and their vCPUs, and drives the processor only by what VMX
+// instructions do. The machine picks a runnable vCPU and calls `runVcpu`; everything else happens in exits and in alarms.
+
+import type { Clock } from "../core/clock.ts";
+import type { Ratio } from "../core/units.ts";
+import type { Emit } from "../trace/events.ts";
+import type { BackendHost, DomainServices, GrantMapping, XenstoreClient } from "./backend-host.ts";
+import type { Domain, DomainConfig } from "./domain.ts";
+import type { HostProcessor } from "./host-processor.ts";
+import type { Vcpu } from "./vcpu.ts";
+
+export interface HypervisorOptions {
+  readonly processor: HostProcessor;
+  readonly clock: Clock;
+  readonly emit: Emit;
+  /** Virtual nanoseconds that a retired instruction takes. */
+  readonly nsPerInstruction: Ratio;
+  /** Virtual time that a VM exit costs, nanoseconds. */
+  readonly exitCostNs: number;
+  /** Frequency of the time-stamp counter, kHz; 1,000,000 makes it count nanoseconds. */
+  readonly tscKhz: number;
+  /** Wall-clock time at virtual time 0, seconds since 1970-01-01 00:00 UTC. */
+  readonly startDateSeconds: number;
+  /** From a notification to a model domain until its handler runs, nanoseconds. */
+  readonly modelDomainLatencyNs: number;
+  /** Ports that the machine's devices own; without it every port reads all ones. */
+  readonly ports?: PortAccess;
+}
+
+export interface PortAccess {
+  read(port: number, width: 1 | 2 | 4): number;
+  write(port: number, width: 1 | 2 | 4, value: number): void;
+}
+
+/** The xenstore daemon's end of a guest's store ring. */
+export interface StoreRing {
+  readonly page: GrantMapping;
+  /** Signals the guest's store event channel. */
+  notify(): void;
+}
+
+export type DomainListener = (domain: Domain, event: "created" | "shutdown" | "destroyed") => void;
+
+export interface Hypervisor {
+  readonly clock: Clock;
+  readonly domains: ReadonlyMap<number, Domain>;
+  /** Builds a PVH domain: memory, image, start info, console and store rings. @throws InputError on a bad image */
+  createDomain(config: DomainConfig): Domain;
+  destroyDomain(domid: number): void;
+  /** Told of domains' births and ends in the order in which listeners were added. */
+  watchDomains(listener: DomainListener): void;
+  /** vCPUs that can run now, in the order of domid and vCPU id. */
+  runnable(): readonly Vcpu[];
+  /**
+   * Enters the guest and handles its exits until `budget` instructions have retired, an alarm is due, the vCPU blocks or yields, or its
+   * domain ends. `clock.now` is brought up to date before each exit is handled and at the end; no alarm runs inside.
+   */
+  runVcpu(vcpu: Vcpu, budget: number): void;
+  /** One line for each vCPU that cannot run: what it waits for. */
+  waiting(): readonly string[];
+  /** The time-stamp counter at the current instruction. */
+  readTsc(): bigint;
+  /** Bytes typed on a domain's console; those that find no room wait until the guest has read. */
+  consoleInput(domid: number, bytes: Uint8Array): void;
+  /** Services of a model domain, which is created on first use. */
+  modelDomain(domid: number): DomainServices;
+  backendHost(xenstore: XenstoreClient, domid?: number): BackendHost;
+  /** Connects the xenstore daemon to a guest's ring; `handler` runs after each notification of the guest. */
+  storeRing(domid: number, handler: () => void): StoreRing;
+}

@@ -1,0 +1,4 @@
+export interface Vcpu {
+  readonly domid: number;
+  readonly id: number;
+}
