@@ -1,4 +1,4 @@
-// Part: CBOR (RFC 8949), piece by piece: definite lengths, shortest heads, no tags.
+// Part: CBOR (RFC 8949), piece by piece: definite lengths, shortest heads.
 // The writer is our own because every event of a trace passes through it: it appends to one buffer and allocates nothing.
 // `itemEnd` finds where an item ends without trusting a byte of it; a trace's rows are read back with cbor-x.
 
@@ -10,9 +10,11 @@ const BYTES = 0x40;
 const TEXT = 0x60;
 const ARRAY = 0x80;
 const MAP = 0xa0;
+const TAG = 0xc0;
 const FALSE = 0xf4;
 const TRUE = 0xf5;
 const NULL = 0xf6;
+const UNDEFINED = 0xf7;
 
 const TWO_32 = 2 ** 32;
 
@@ -68,6 +70,10 @@ export class CborWriter {
     this.#byte(NULL);
   }
 
+  undefined(): void {
+    this.#byte(UNDEFINED);
+  }
+
   text(value: string): void {
     const length = value.length;
     for (let index = 0; index < length; index++) {
@@ -87,6 +93,16 @@ export class CborWriter {
 
   array(length: number): void {
     this.#head(ARRAY, length);
+  }
+
+  /** @param length entries; each is a key and a value, and the caller puts the keys in order */
+  map(length: number): void {
+    this.#head(MAP, length);
+  }
+
+  /** @param number the meaning of the item that follows */
+  tag(number: number): void {
+    this.#head(TAG, number);
   }
 
   /** Bytes that are CBOR already. */
@@ -167,7 +183,7 @@ export function itemEnd(bytes: Uint8Array, start: number): number {
       if (initial === FALSE || initial === TRUE || initial === NULL) continue;
       throw new InputError(`the byte 0x${initial.toString(16)} begins no item of a trace`, `offset ${position - 1}`);
     }
-    if (information > 27 || major === 0xc0) {
+    if (information > 27 || major === TAG) {
       throw new InputError(`the byte 0x${initial.toString(16)} begins no item of a trace`, `offset ${position - 1}`);
     }
     let argument = information;

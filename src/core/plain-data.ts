@@ -4,6 +4,7 @@
 // shorter integer would do, so that decoding gives a bigint back.
 // Not plain data, and refused: fractions, NaN, infinities, class instances, functions, typed arrays other than Uint8Array.
 
+import { CborWriter } from "./cbor.ts";
 import { assert, InputError } from "./errors.ts";
 
 /** What snapshots are made of. Numbers are integers between -(2^53 - 1) and 2^53 - 1. */
@@ -44,9 +45,9 @@ const utf8Strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** The one encoding of a value. What is not plain data is a bug of the caller's. */
 export function encodePlain(value: unknown): Uint8Array {
-  const encoder = new Encoder();
-  encoder.value(value, 0);
-  return encoder.finish();
+  const writer = new CborWriter();
+  write(writer, value, 0);
+  return writer.view().slice();
 }
 
 /** The value of which these bytes are the one encoding. @throws InputError when there is none */
@@ -57,103 +58,41 @@ export function decodePlain(bytes: Uint8Array, context: string): PlainData {
   return value;
 }
 
-class Encoder {
-  #bytes = new Uint8Array(1024);
-  #view = new DataView(this.#bytes.buffer);
-  #length = 0;
-
-  value(value: unknown, depth: number): void {
-    assert(depth <= MAX_DEPTH, `plain data is nested deeper than ${MAX_DEPTH}`);
-    if (value === undefined) this.#head(SIMPLE, 23);
-    else if (value === null) this.#head(SIMPLE, 22);
-    else if (typeof value === "boolean") this.#head(SIMPLE, value ? 21 : 20);
-    else if (typeof value === "number") this.#integer(value);
-    else if (typeof value === "bigint") this.#bignum(value);
-    else if (typeof value === "string") this.#string(TEXT, utf8.encode(value));
-    else if (value instanceof Uint8Array) this.#string(BYTES, value);
-    else if (Array.isArray(value)) this.#array(value, depth);
-    else this.#map(value, depth);
-  }
-
-  finish(): Uint8Array {
-    return this.#bytes.slice(0, this.#length);
-  }
-
-  #integer(value: number): void {
+function write(writer: CborWriter, value: unknown, depth: number): void {
+  assert(depth <= MAX_DEPTH, `plain data is nested deeper than ${MAX_DEPTH}`);
+  if (value === undefined) writer.undefined();
+  else if (value === null) writer.null();
+  else if (typeof value === "boolean") writer.bool(value);
+  else if (typeof value === "number") {
     assert(Number.isSafeInteger(value), `${value} is not plain data`);
-    if (value < 0) this.#head(NEGATIVE, -1 - value);
-    else this.#head(UNSIGNED, value);
-  }
+    writer.int(value);
+  } else if (typeof value === "bigint") writeBignum(writer, value);
+  else if (typeof value === "string") writer.text(value);
+  else if (value instanceof Uint8Array) writer.bytes(value);
+  else if (Array.isArray(value)) {
+    writer.array(value.length);
+    for (const item of value) write(writer, item, depth + 1);
+  } else writeMap(writer, value, depth);
+}
 
-  #array(items: readonly unknown[], depth: number): void {
-    this.#head(ARRAY, items.length);
-    for (const item of items) this.value(item, depth + 1);
+function writeMap(writer: CborWriter, value: object, depth: number): void {
+  const isPlain = Object.getPrototypeOf(value) === Object.prototype;
+  assert(isPlain, `a ${typeof value} that is no plain object is not plain data`);
+  const entries = Object.entries(value).map(([key, item]) => ({ key, bytes: utf8.encode(key), item: item as unknown }));
+  entries.sort((a, b) => compareKeys(a.bytes, b.bytes));
+  writer.map(entries.length);
+  for (const { key, item } of entries) {
+    writer.text(key);
+    write(writer, item, depth + 1);
   }
+}
 
-  #map(value: object, depth: number): void {
-    const plain = Object.getPrototypeOf(value) === Object.prototype;
-    assert(plain, `a ${typeof value} that is no plain object is not plain data`);
-    const entries = Object.entries(value).map(([key, item]) => ({ key: utf8.encode(key), item: item as unknown }));
-    entries.sort((a, b) => compareKeys(a.key, b.key));
-    this.#head(MAP, entries.length);
-    for (const { key, item } of entries) {
-      this.#string(TEXT, key);
-      this.value(item, depth + 1);
-    }
-  }
-
-  #bignum(value: bigint): void {
-    this.#head(TAG, value < 0n ? NEGATIVE_BIGNUM : POSITIVE_BIGNUM);
-    const magnitude = value < 0n ? -1n - value : value;
-    const hex = magnitude === 0n ? "" : magnitude.toString(16);
-    const digits = hex.length % 2 === 0 ? hex : `0${hex}`;
-    this.#string(
-      BYTES,
-      Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16)),
-    );
-  }
-
-  #string(major: number, bytes: Uint8Array): void {
-    this.#head(major, bytes.length);
-    this.#reserve(bytes.length);
-    this.#bytes.set(bytes, this.#length);
-    this.#length += bytes.length;
-  }
-
-  #head(major: number, argument: number): void {
-    this.#reserve(9);
-    const at = this.#length;
-    const type = major << 5;
-    if (argument < 24) {
-      this.#bytes[at] = type | argument;
-      this.#length += 1;
-    } else if (argument < 2 ** 8) {
-      this.#bytes[at] = type | 24;
-      this.#bytes[at + 1] = argument;
-      this.#length += 2;
-    } else if (argument < 2 ** 16) {
-      this.#bytes[at] = type | 25;
-      this.#view.setUint16(at + 1, argument);
-      this.#length += 3;
-    } else if (argument < 2 ** 32) {
-      this.#bytes[at] = type | 26;
-      this.#view.setUint32(at + 1, argument);
-      this.#length += 5;
-    } else {
-      this.#bytes[at] = type | 27;
-      this.#view.setUint32(at + 1, Math.floor(argument / 2 ** 32));
-      this.#view.setUint32(at + 5, argument >>> 0);
-      this.#length += 9;
-    }
-  }
-
-  #reserve(count: number): void {
-    if (this.#length + count <= this.#bytes.length) return;
-    const larger = new Uint8Array(Math.max(2 * this.#bytes.length, this.#length + count));
-    larger.set(this.#bytes.subarray(0, this.#length));
-    this.#bytes = larger;
-    this.#view = new DataView(larger.buffer);
-  }
+function writeBignum(writer: CborWriter, value: bigint): void {
+  writer.tag(value < 0n ? NEGATIVE_BIGNUM : POSITIVE_BIGNUM);
+  const magnitude = value < 0n ? -1n - value : value;
+  const hex = magnitude === 0n ? "" : magnitude.toString(16);
+  const digits = hex.length % 2 === 0 ? hex : `0${hex}`;
+  writer.bytes(Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16)));
 }
 
 class Decoder {
