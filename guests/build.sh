@@ -20,7 +20,7 @@ build() {
   name=$1 entry=$2
   shift 2
   # shellcheck disable=SC2086
-  gcc $flags -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments -Wl,-s -T lib/guest.ld -Wl,-e,$entry -o "$work/$name.elf" "$@"
+  gcc $flags ${BENCH_EXTRA:-} -Wl,--build-id=none -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments -Wl,-s -T lib/guest.ld -Wl,-e,$entry -o "$work/$name.elf" "$@"
   mv "$work/$name.elf" "$out/$name.elf"
 }
 
@@ -28,5 +28,22 @@ runtime="lib/entry.S lib/console.c lib/text.c lib/crc32.c lib/hypercall.c lib/xe
 
 # shellcheck disable=SC2086
 build first-light pvh_entry $runtime lib/exceptions.S lib/descriptors.c first-light/*.c
+
+# The benchmark guests, each with the facts about its workload as constants. BENCH_EXTRA: further flags, for verify.sh.
+. bench/counts.sh
+
+# bench NAME SOURCE PAGING ROUNDS INSTRUCTIONS REP_INSTRUCTIONS REP_ITERATIONS REP_EARLY_EXITS CHECKSUM
+bench() {
+  build "bench-$1" multiboot_entry $runtime lib/exceptions.S lib/descriptors.c bench/multiboot.S bench/measure.S bench/main.c "$2" \
+    "-DBENCH_NAME=\"$1\"" "-DBENCH_PAGING=$3" "-DBENCH_ROUNDS=$4" "-DBENCH_INSTRUCTIONS=$5" "-DBENCH_REP_INSTRUCTIONS=$6" \
+    "-DBENCH_REP_ITERATIONS=$7" "-DBENCH_REP_EARLY_EXITS=$8" "-DBENCH_CHECKSUM=$9"
+}
+
+# shellcheck disable=SC2086
+{
+  bench alu bench/alu.S $facts_alu
+  bench mem bench/mem.c $facts_mem
+  bench mixed bench/mixed.c $facts_mixed
+}
 
 { gcc --version | head -n 1; ld --version | head -n 1; } > "$out/toolchain.txt"
