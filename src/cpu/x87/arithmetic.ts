@@ -102,13 +102,13 @@ export function divide(a: Arithmetic, x: Extended, y: Extended): Extended {
   if (nan !== undefined) return nan;
   const negative = isNegative(x) !== isNegative(y);
   if ((isInfinity(x) && isInfinity(y)) || (isZero(x) && isZero(y))) return invalid(a);
-  noteDenormal(a, x, y);
-  if (isInfinity(x)) return infinity(negative);
-  if (isInfinity(y) || isZero(x)) return zero(negative);
-  if (isZero(y)) {
+  if (isZero(y) && !isInfinity(x)) {
     a.exceptions |= ZE;
     return infinity(negative);
   }
+  noteDenormal(a, x, y);
+  if (isInfinity(x)) return infinity(negative);
+  if (isInfinity(y) || isZero(x)) return zero(negative);
   const [p, q] = [unpack(x), unpack(y)];
   const dividend = p.significand << BigInt(QUOTIENT_SHIFT);
   const quotient = dividend / q.significand;

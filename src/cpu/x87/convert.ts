@@ -3,7 +3,7 @@
  * (SDM Vol. 1, 4.2, 4.7 and 8.1.2). Memory images are little-endian bytes.
  */
 
-import { nanResult, noteDenormal } from "./arithmetic.ts";
+import { nanResult } from "./arithmetic.ts";
 import {
   bitLength,
   type Extended,
@@ -49,7 +49,7 @@ const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes
 export const fromFloat32 = (bytes: Uint8Array): Extended => widen(BigInt(viewOf(bytes).getUint32(0, true)), FLOAT32);
 export const fromFloat64 = (bytes: Uint8Array): Extended => widen(viewOf(bytes).getBigUint64(0, true), FLOAT64);
 
-/** The bits of a register rounded to a shorter format, or the NaN it becomes. */
+/** The bits of a register rounded to a shorter format, or the NaN it becomes. A denormal is no operand here: DE is not raised. */
 function narrow(a: Arithmetic, x: Extended, format: Format): bigint {
   const fractionBits = BigInt(format.precision - 1);
   const sign = (negative: boolean): bigint => (negative ? 1n << BigInt(format === FLOAT32 ? 31 : 63) : 0n);
@@ -62,9 +62,8 @@ function narrow(a: Arithmetic, x: Extended, format: Format): bigint {
   const negative = isNegative(x);
   if (isInfinity(x)) return sign(negative) | topExponent;
   if (isZero(x)) return sign(negative);
-  noteDenormal(a, x);
   const { significand, exponent } = unpack(x);
-  const result = roundTo(a, format, negative, significand, exponent);
+  const result = roundTo(a, format, negative, significand, exponent, "discard");
   if (result.infinite) return sign(negative) | topExponent;
   const biased = result.exponent + bitLength(result.significand) - 1 + format.greatestExponent;
   if (result.significand === 0n || biased < 1) return sign(negative) | result.significand;
@@ -98,7 +97,6 @@ export function fromInteger(bytes: Uint8Array): Extended {
 
 /** The magnitude of a number rounded to an integer, or undefined when it is no number or has more than 64 bits before the point. */
 function integerMagnitude(
-  a: Arithmetic,
   x: Extended,
   rounding: number,
 ): { magnitude: bigint; inexact: boolean; up: boolean } | undefined {

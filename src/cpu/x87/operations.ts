@@ -128,14 +128,14 @@ export const reversed =
   (a, x, y) =>
     operate(a, y, x);
 
-/** Pushes a number unless ST(7) is in use. */
+/** Pushes a number unless ST(7) is in use. An unmasked DE does not keep it from being pushed, as processors do. */
 function pushValue(step: Step, compute: () => Extended): void {
-  const { unit } = step;
+  const { unit, arithmetic } = step;
   let result: Extended | undefined;
   if (!unit.isEmpty(-1)) result = stackFault(step, true) ? INDEFINITE : undefined;
   else {
     const value = compute();
-    result = abandoned(step) ? undefined : value;
+    result = (arithmetic.exceptions & arithmetic.unmasked & IE) !== 0 ? undefined : value;
   }
   finish(step);
   if (result !== undefined) unit.push(result);
@@ -162,7 +162,7 @@ export const loadExact =
 
 export const loadRegister: Operation = (step) => {
   const { unit, index } = step;
-  if (unit.isEmpty(-1) && unit.isEmpty(index)) {
+  if (unit.isEmpty(index)) {
     const masked = stackFault(step, false);
     finish(step);
     if (masked) unit.push(INDEFINITE);
@@ -213,6 +213,14 @@ export const storeRegister =
     const { unit, index } = step;
     computeInto(step, index, unit.isEmpty(0), () => unit.read(0), pops);
   };
+
+/** FSTPNCE, the alias at D9 D8: as FSTP ST(i), but an empty ST(0) is popped without a stack fault. */
+export const storeRegisterUnchecked: Operation = (step) => {
+  const { unit } = step;
+  if (!unit.isEmpty(0)) return storeRegister(1)(step);
+  finish(step);
+  unit.pop();
+};
 
 /** FXCH: empty registers are filled with the indefinite before the exchange. */
 export const exchange: Operation = (step) => {
@@ -314,21 +322,22 @@ export const examine: Operation = ({ unit }) => {
   unit.status = (unit.status & ~CONDITION_CODES) | codes | (isNegative(x) ? C1 : 0);
 };
 
-/** FPREM and FPREM1: C0, C3, C1 are the quotient's bits 2, 1, 0, and C2 tells an incomplete reduction. */
+/** FPREM and FPREM1: C0, C3, C1 are the quotient's bits 2, 1, 0, and C2 tells an incomplete reduction; without a quotient C2 is 0. */
 export const partialRemainder =
   (toNearest: boolean): Operation =>
   (step) => {
     const { unit, arithmetic } = step;
     const empty = unit.isEmpty(0) || unit.isEmpty(1);
-    let codes = 0;
+    let codes: number | undefined;
     const compute = (): Extended => {
       const { value, quotient, incomplete } = remainder(arithmetic, unit.read(0), unit.read(1), toNearest);
+      if (quotient === undefined || abandoned(step)) return value;
       codes = ((quotient & 4) !== 0 ? C0 : 0) | ((quotient & 2) !== 0 ? C3 : 0) | (incomplete ? C2 : 0);
       arithmetic.roundedUp = (quotient & 1) !== 0;
       return value;
     };
     computeInto(step, 0, empty, compute, 0);
-    unit.status = (unit.status & ~(C0 | C2 | C3)) | codes;
+    unit.status = codes === undefined ? unit.status & ~C2 : (unit.status & ~(C0 | C2 | C3)) | codes;
   };
 
 /** FXTRACT: ST(0) becomes the exponent, then the significand is pushed. */
@@ -354,6 +363,7 @@ export const moveIf =
   (step) => {
     const { unit, access, index } = step;
     const empty = unit.isEmpty(0) || unit.isEmpty(index);
+    if (!empty) step.arithmetic.roundedUp = (unit.status & C1) !== 0; // C1 stays
     const moves = ((access.readFlags() & mask) !== 0) === set;
     computeInto(step, 0, empty, () => unit.read(moves ? index : 0), 0);
   };
@@ -371,6 +381,7 @@ export const freeRegister =
   (pops: 0 | 1): Operation =>
   ({ unit, index }) => {
     unit.free(index);
+    unit.status &= ~C1;
     if (pops === 1) unit.pop();
   };
 

@@ -18,28 +18,29 @@ import { type Arithmetic, cut, PE, packExtended, roundToExtended, TOWARD_ZERO, Z
 
 export interface Remainder {
   readonly value: Extended;
-  /** The three least bits of the quotient; 0 when the reduction is incomplete. */
-  readonly quotient: number;
+  /** The three least bits of the quotient, 0 when the reduction is incomplete; undefined when the operands have no quotient. */
+  readonly quotient: number | undefined;
   /** The exponents were too far apart: ST(0) was only reduced, and the instruction is to be repeated (C2). */
   readonly incomplete: boolean;
 }
 
-const whole = (value: Extended): Remainder => ({ value, quotient: 0, incomplete: false });
+const withoutQuotient = (value: Extended): Remainder => ({ value, quotient: undefined, incomplete: false });
+const smaller = (value: Extended): Remainder => ({ value, quotient: 0, incomplete: false });
 
 /**
  * @param toNearest FPREM1 rounds the quotient to nearest (IEEE 754 remainder), FPREM chops it
  */
 export function remainder(a: Arithmetic, x: Extended, y: Extended, toNearest: boolean): Remainder {
   const nan = nanResult(a, x, y);
-  if (nan !== undefined) return whole(nan);
-  if (isInfinity(x) || isZero(y)) return whole(invalid(a));
+  if (nan !== undefined) return withoutQuotient(nan);
+  if (isInfinity(x) || isZero(y)) return withoutQuotient(invalid(a));
   noteDenormal(a, x, y);
-  if (isZero(x)) return whole(x);
+  if (isZero(x)) return smaller(x);
   const p = unpack(x);
-  if (isInfinity(y)) return whole(roundToExtended(a, p.negative, p.significand, p.exponent, 64));
+  if (isInfinity(y)) return smaller(roundToExtended(a, p.negative, p.significand, p.exponent, 64));
   const q = unpack(y);
   const distance = p.exponent - q.exponent;
-  if (distance < -1) return whole(roundToExtended(a, p.negative, p.significand, p.exponent, 64));
+  if (distance < -1) return smaller(roundToExtended(a, p.negative, p.significand, p.exponent, 64));
   if (distance >= 64) {
     const step = 32 + (distance % 32);
     const rest = (p.significand << BigInt(step)) % q.significand;

@@ -64,7 +64,11 @@ const EXTENDED_BY_PRECISION: Record<number, Format> = {
   64: EXTENDED,
 };
 
-/** The unmasked answer to overflow and underflow in a register: the exponent moved by this much (SDM Vol. 1, 8.5.4, 8.5.5). */
+/**
+ * The unmasked answer to overflow and underflow: in a register, the exponent moved by 24576 (SDM Vol. 1, 8.5.4, 8.5.5); a result
+ * bound for memory is not stored.
+ */
+export type UnmaskedAnswer = "adjust" | "discard";
 const EXPONENT_ADJUSTMENT = 24576;
 
 /** A rounded magnitude: significand × 2^exponent with at most the format's bits, or an infinity. */
@@ -98,8 +102,7 @@ function overflowsToInfinity(rounding: number, negative: boolean): boolean {
 
 /**
  * Rounds a non-zero magnitude to a format, raising OE, UE and PE. Tininess is detected after rounding (SDM Vol. 1, 4.9.1.5).
- * @param adjustment by how much an unmasked overflow or underflow moves the exponent; undefined for a result bound for memory,
- *   which the caller must then not store
+ * @param answer when an unmasked overflow or underflow discards the result, the one returned means nothing
  */
 export function roundTo(
   a: Arithmetic,
@@ -107,7 +110,7 @@ export function roundTo(
   negative: boolean,
   significand: bigint,
   exponent: number,
-  adjustment?: number,
+  answer: UnmaskedAnswer,
 ): Rounded {
   const { precision, leastExponent, greatestExponent } = format;
   const normal = cut(a.rounding, negative, significand, exponent, exponent + bitLength(significand) - precision);
@@ -121,24 +124,36 @@ export function roundTo(
       const greatest = (1n << BigInt(precision)) - 1n;
       return { infinite: false, significand: greatest, exponent: greatestExponent - precision + 1 };
     }
-    return settle(a, normal, -(adjustment ?? 0));
+    return answerUnmasked(a, format, normal, answer);
   }
   if (top < leastExponent) {
     if ((a.unmasked & UE) !== 0) {
       a.exceptions |= UE;
-      return settle(a, normal, adjustment ?? 0);
+      return answerUnmasked(a, format, normal, answer);
     }
     const denormal = cut(a.rounding, negative, significand, exponent, leastExponent - precision + 1);
     if (denormal.inexact) a.exceptions |= UE;
-    return settle(a, denormal, 0);
+    return settle(a, denormal);
   }
-  return settle(a, normal, 0);
+  return settle(a, normal);
 }
 
-function settle(a: Arithmetic, result: Cut, adjustment: number): Rounded {
-  if (result.inexact) a.exceptions |= PE;
-  a.roundedUp = result.up;
-  return { infinite: false, significand: result.significand, exponent: result.exponent + adjustment };
+function settle(a: Arithmetic, { significand, exponent, inexact, up }: Cut): Rounded {
+  if (inexact) a.exceptions |= PE;
+  a.roundedUp = up;
+  return { infinite: false, significand, exponent };
+}
+
+/** Moves the exponent; what FSCALE leaves out of range even so becomes an infinity or a zero, inexactly (SDM Vol. 2A, FSCALE). */
+function answerUnmasked(a: Arithmetic, format: Format, result: Cut, answer: UnmaskedAnswer): Rounded {
+  if (answer === "discard") return { infinite: false, significand: 0n, exponent: 0 };
+  const overflow = result.exponent > 0;
+  const exponent = result.exponent + (overflow ? -EXPONENT_ADJUSTMENT : EXPONENT_ADJUSTMENT);
+  const top = exponent + bitLength(result.significand) - 1;
+  if (top >= format.leastExponent && top <= format.greatestExponent) return settle(a, { ...result, exponent });
+  a.exceptions |= PE;
+  a.roundedUp = overflow;
+  return overflow ? { infinite: true } : { infinite: false, significand: 0n, exponent: 0 };
 }
 
 /**
@@ -153,19 +168,16 @@ export function roundToExtended(
   precision: number = a.precision,
 ): Extended {
   const format = EXTENDED_BY_PRECISION[precision] ?? EXTENDED;
-  const result = roundTo(a, format, negative, significand, exponent, EXPONENT_ADJUSTMENT);
+  const result = roundTo(a, format, negative, significand, exponent, "adjust");
   return result.infinite ? infinity(negative) : packExtended(negative, result.significand, result.exponent);
 }
 
-/** Encodes an exactly representable ±significand × 2^exponent; out of range even so, it becomes an infinity or a zero. */
+/** Encodes a ±significand × 2^exponent that a register can hold exactly. */
 export function packExtended(negative: boolean, significand: bigint, exponent: number): Extended {
   if (significand === 0n) return zero(negative);
   const length = bitLength(significand);
   const biased = exponent + length - 1 + EXPONENT_BIAS;
-  if (biased > 0x7ffe) return infinity(negative);
   const sign = negative ? SIGN_BIT : 0;
   if (biased >= 1) return { signExponent: sign | biased, significand: significand << BigInt(64 - length) };
-  const shift = exponent + EXPONENT_BIAS - 1 + 63;
-  const aligned = shift >= 0 ? significand << BigInt(shift) : significand >> BigInt(-shift);
-  return { signExponent: sign, significand: aligned };
+  return { signExponent: sign, significand: significand << BigInt(exponent + EXPONENT_BIAS - 1 + 63) };
 }
