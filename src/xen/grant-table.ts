@@ -1,0 +1,206 @@
+// Part: grant tables, version 1 (grant_table.h). A domain's table is a run of shared frames that the guest fills in; a peer uses an
+// entry by mapping it or by a copy of the hypervisor's. Each use is taken from the entry once, checked, and pinned: while pins exist
+// the hypervisor keeps GTF_reading and GTF_writing set in the entry. Results are GNTST_ values.
+// Not modelled: version 2, transitive and sub-page grants, transfers.
+
+import type { GuestMemory } from "../core/memory.ts";
+import { PAGE_SHIFT, PAGE_SIZE } from "../core/memory.ts";
+import type { Snapshotable } from "../core/snapshot.ts";
+import { GRANT_TABLE_H as G } from "./abi/constants.ts";
+import { GRANT_ENTRY_V1 } from "./abi/structures.ts";
+import type { FrameAllocator } from "./frames.ts";
+
+const ENTRY = GRANT_ENTRY_V1.layouts.x86_32;
+const ENTRIES_PER_FRAME = PAGE_SIZE / ENTRY.size;
+
+/** xl's default max_grant_frames: 64 frames hold 32,768 grants. */
+export const MAX_GRANT_FRAMES = 64;
+
+/** Mappings that one domain may hold; Xen bounds them by max_maptrack_frames. */
+const MAX_MAPPINGS = 65_536;
+
+interface Pins {
+  readers: number;
+  writers: number;
+}
+
+export interface GrantTableState {
+  frames: number[];
+  pins: { ref: number; readers: number; writers: number }[];
+}
+
+/** What resolves a domain's guest frames. */
+export interface GrantOwner {
+  readonly domid: number;
+  readonly grants: GrantTable;
+  /** Host frame of the owner's own memory, −1 when the guest frame is none. */
+  ownFrame(gfn: number): number;
+}
+
+export class GrantTable implements Snapshotable<GrantTableState> {
+  readonly #memory: GuestMemory;
+  readonly #allocator: FrameAllocator;
+  #frames: number[] = [];
+  readonly #pins = new Map<number, Pins>();
+
+  constructor(memory: GuestMemory, allocator: FrameAllocator) {
+    this.#memory = memory;
+    this.#allocator = allocator;
+  }
+
+  get frameCount(): number {
+    return this.#frames.length;
+  }
+
+  /** Host frame number of the table's frame `index`, growing the table as Xen does; undefined past its limit. */
+  frame(index: number): number | undefined {
+    return this.grow(index + 1) ? this.#frames[index] : undefined;
+  }
+
+  /** Makes the table at least `count` frames long; false past the limit or out of memory. */
+  grow(count: number): boolean {
+    if (count > MAX_GRANT_FRAMES) return false;
+    while (this.#frames.length < count) {
+      const frame = this.#allocator.allocate();
+      if (frame === undefined) return false;
+      this.#frames.push(frame);
+    }
+    return true;
+  }
+
+  /** Fills in an entry on the guest's behalf, as the domain builder does for the console and the store. */
+  seed(ref: number, domid: number, gfn: number): void {
+    const address = this.#entry(ref);
+    if (address === undefined) return;
+    this.#memory.store16(address + ENTRY.offset.domid, domid);
+    this.#memory.store32(address + ENTRY.offset.frame, gfn);
+    this.#memory.store16(address + ENTRY.offset.flags, G.GTF_permit_access);
+  }
+
+  /** Begins a use of an entry by `domid`: the guest frame it grants, or a negative GNTST_ status. */
+  acquire(ref: number, domid: number, readOnly: boolean): { readonly gfn: number } | number {
+    const address = this.#entry(ref);
+    if (address === undefined) return G.GNTST_bad_gntref;
+    const flags = this.#memory.load16(address + ENTRY.offset.flags);
+    const grantee = this.#memory.load16(address + ENTRY.offset.domid);
+    const gfn = this.#memory.load32(address + ENTRY.offset.frame);
+    if ((flags & G.GTF_type_mask) !== G.GTF_permit_access) return G.GNTST_bad_gntref;
+    if (grantee !== domid) return G.GNTST_permission_denied;
+    if (!readOnly && (flags & G.GTF_readonly) !== 0) return G.GNTST_permission_denied;
+    const pins = this.#pins.get(ref) ?? { readers: 0, writers: 0 };
+    if (readOnly) pins.readers++;
+    else pins.writers++;
+    this.#pins.set(ref, pins);
+    const inUse = flags | G.GTF_reading | (readOnly ? 0 : G.GTF_writing);
+    if (inUse !== flags) this.#memory.store16(address + ENTRY.offset.flags, inUse);
+    return { gfn };
+  }
+
+  /** Ends a use; the last one takes GTF_writing, then GTF_reading, out of the entry. */
+  release(ref: number, readOnly: boolean): void {
+    const pins = this.#pins.get(ref);
+    const address = this.#entry(ref);
+    if (pins === undefined || address === undefined) return;
+    if (readOnly) pins.readers--;
+    else pins.writers--;
+    let clear = 0;
+    if (pins.writers === 0) clear |= G.GTF_writing;
+    if (pins.writers === 0 && pins.readers === 0) {
+      clear |= G.GTF_reading;
+      this.#pins.delete(ref);
+    }
+    const flags = this.#memory.load16(address + ENTRY.offset.flags);
+    if ((flags & clear) !== 0) this.#memory.store16(address + ENTRY.offset.flags, flags & ~clear);
+  }
+
+  destroy(): void {
+    for (const frame of this.#frames) this.#allocator.free(frame);
+    this.#frames = [];
+    this.#pins.clear();
+  }
+
+  save(): GrantTableState {
+    return { frames: [...this.#frames], pins: [...this.#pins].map(([ref, pins]) => ({ ref, ...pins })) };
+  }
+
+  load(state: GrantTableState): void {
+    this.#frames = [...state.frames];
+    this.#pins.clear();
+    for (const { ref, readers, writers } of state.pins) this.#pins.set(ref, { readers, writers });
+  }
+
+  /** Host-physical address of an entry, undefined when the table does not reach that far. */
+  #entry(ref: number): number | undefined {
+    const frame = this.#frames[Math.floor(ref / ENTRIES_PER_FRAME)];
+    return frame === undefined ? undefined : (frame << PAGE_SHIFT) + (ref % ENTRIES_PER_FRAME) * ENTRY.size;
+  }
+}
+
+/** A grant that a domain has mapped. */
+export interface MappedGrant {
+  owner: number;
+  ref: number;
+  readOnly: boolean;
+  /** Host frame. */
+  frame: number;
+  /** Guest frame where a guest sees it; −1 for a model domain. */
+  gfn: number;
+}
+
+export interface GrantMappingsState {
+  entries: (MappedGrant & { handle: number })[];
+  next: number;
+  freed: number[];
+}
+
+/** The grants that one domain has mapped: Xen's maptrack table. */
+export class GrantMappings implements Snapshotable<GrantMappingsState> {
+  readonly #entries = new Map<number, MappedGrant>();
+  #next = 0;
+  #freed: number[] = [];
+
+  /** Maps a grant of `owner` for `domid`: a handle, or a negative GNTST_ status. */
+  map(domid: number, owner: GrantOwner, ref: number, readOnly: boolean): number {
+    if (this.#entries.size >= MAX_MAPPINGS) return G.GNTST_no_space;
+    const use = owner.grants.acquire(ref, domid, readOnly);
+    if (typeof use === "number") return use;
+    const frame = owner.ownFrame(use.gfn);
+    if (frame < 0) {
+      owner.grants.release(ref, readOnly);
+      return G.GNTST_general_error;
+    }
+    const handle = this.#freed.pop() ?? this.#next++;
+    this.#entries.set(handle, { owner: owner.domid, ref, readOnly, frame, gfn: -1 });
+    return handle;
+  }
+
+  get(handle: number): MappedGrant | undefined {
+    return this.#entries.get(handle);
+  }
+
+  handles(): number[] {
+    return [...this.#entries.keys()];
+  }
+
+  /** Forgets a mapping; `owner` is undefined when that domain is gone. */
+  unmap(handle: number, owner: GrantOwner | undefined): number {
+    const entry = this.#entries.get(handle);
+    if (entry === undefined) return G.GNTST_bad_handle;
+    this.#entries.delete(handle);
+    this.#freed.push(handle);
+    owner?.grants.release(entry.ref, entry.readOnly);
+    return G.GNTST_okay;
+  }
+
+  save(): GrantMappingsState {
+    const entries = [...this.#entries].map(([handle, entry]) => ({ handle, ...entry }));
+    return { entries, next: this.#next, freed: [...this.#freed] };
+  }
+
+  load(state: GrantMappingsState): void {
+    this.#entries.clear();
+    for (const { handle, ...entry } of state.entries) this.#entries.set(handle, entry);
+    this.#next = state.next;
+    this.#freed = [...state.freed];
+  }
+}
