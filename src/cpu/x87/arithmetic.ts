@@ -1,7 +1,5 @@
-/**
- * FADD, FSUB, FMUL, FDIV, FSQRT, comparison, and the rules for NaN operands (SDM Vol. 1, 4.8.3.5 and 8.3.3 to 8.3.6).
- * Every function takes supported and unsupported operands alike and reports through the Arithmetic's exceptions.
- */
+// Part: FADD, FSUB, FMUL, FDIV, FSQRT, comparison, and the rules for NaN operands (SDM Vol. 1, 4.8.3.5 and 8.3.3 to 8.3.6).
+// Every function takes supported and unsupported operands alike and reports through the Arithmetic's exceptions.
 
 import {
   type Extended,
@@ -9,7 +7,7 @@ import {
   infinity,
   isDenormal,
   isInfinity,
-  isNaN,
+  isNan,
   isNegative,
   isSignalling,
   isUnsupported,
@@ -30,8 +28,8 @@ export function invalid(a: Arithmetic): Extended {
 /** The result of an operation with a NaN or unsupported operand, or undefined when the operands are numbers (SDM Vol. 1, table 4-7). */
 export function nanResult(a: Arithmetic, x: Extended, y: Extended = x): Extended | undefined {
   if (isUnsupported(x) || isUnsupported(y)) return invalid(a);
-  const xIsNaN = isNaN(x);
-  const yIsNaN = isNaN(y);
+  const xIsNaN = isNan(x);
+  const yIsNaN = isNan(y);
   if (!xIsNaN && !yIsNaN) return undefined;
   const xSignals = isSignalling(x);
   const ySignals = isSignalling(y);
@@ -74,7 +72,7 @@ export function add(a: Arithmetic, x: Extended, y: Extended): Extended {
 }
 
 export function subtract(a: Arithmetic, x: Extended, y: Extended): Extended {
-  return add(a, x, isNaN(y) ? y : negated(y));
+  return add(a, x, isNan(y) ? y : negated(y));
 }
 
 function rounded(a: Arithmetic, x: Extended): Extended {
@@ -147,7 +145,7 @@ export type Relation = "less" | "equal" | "greater" | "unordered";
  * @param quiet FUCOM and FUCOMI: a quiet NaN does not raise IE
  */
 export function compare(a: Arithmetic, x: Extended, y: Extended, quiet: boolean): Relation {
-  if (isUnsupported(x) || isUnsupported(y) || isNaN(x) || isNaN(y)) {
+  if (isUnsupported(x) || isUnsupported(y) || isNan(x) || isNan(y)) {
     const silent = quiet && !isUnsupported(x) && !isUnsupported(y) && !isSignalling(x) && !isSignalling(y);
     if (!silent) a.exceptions |= IE;
     return "unordered";

@@ -1,7 +1,5 @@
-/**
- * Conversions between registers and the memory formats: float32, float64, 16-, 32- and 64-bit integers, packed BCD
- * (SDM Vol. 1, 4.2, 4.7 and 8.1.2). Memory images are little-endian bytes.
- */
+// Part: conversions between registers and the memory formats: float32, float64, 16-, 32- and 64-bit integers, packed BCD
+// (SDM Vol. 1, 4.2, 4.7 and 8.1.2). Memory images are little-endian bytes.
 
 import { nanResult } from "./arithmetic.ts";
 import {
@@ -9,7 +7,7 @@ import {
   type Extended,
   INTEGER_BIT,
   isInfinity,
-  isNaN,
+  isNan,
   isNegative,
   isUnsupported,
   isZero,
@@ -100,7 +98,7 @@ function integerMagnitude(
   x: Extended,
   rounding: number,
 ): { magnitude: bigint; inexact: boolean; up: boolean } | undefined {
-  if (isUnsupported(x) || isNaN(x) || isInfinity(x)) return undefined;
+  if (isUnsupported(x) || isNan(x) || isInfinity(x)) return undefined;
   if (isZero(x)) return { magnitude: 0n, inexact: false, up: false };
   const { negative, significand, exponent } = unpack(x);
   if (exponent > 0) return undefined;

@@ -1,6 +1,4 @@
-/**
- * The 80-bit double extended-precision format (SDM Vol. 1, 4.2.2 and 8.2) as data, and its classes (tables 4-3 and 8-3).
- */
+// Part: the 80-bit double extended-precision format (SDM Vol. 1, 4.2.2 and 8.2) as data, and its classes (tables 4-3 and 8-3).
 
 /** A register's contents: bit 15 the sign, bits 14..0 the biased exponent; a significand of 64 bits with an explicit integer bit. */
 export interface Extended {
@@ -34,8 +32,8 @@ export const isZero = (x: Extended): boolean => exponentOf(x) === 0 && x.signifi
 export const isDenormal = (x: Extended): boolean =>
   x.fromDenormal === true || (exponentOf(x) === 0 && x.significand !== 0n);
 export const isInfinity = (x: Extended): boolean => exponentOf(x) === EXPONENT_MASK && x.significand === INTEGER_BIT;
-export const isNaN = (x: Extended): boolean => exponentOf(x) === EXPONENT_MASK && x.significand > INTEGER_BIT;
-export const isSignalling = (x: Extended): boolean => isNaN(x) && (x.significand & QUIET_BIT) === 0n;
+export const isNan = (x: Extended): boolean => exponentOf(x) === EXPONENT_MASK && x.significand > INTEGER_BIT;
+export const isSignalling = (x: Extended): boolean => isNan(x) && (x.significand & QUIET_BIT) === 0n;
 /** Unnormals, pseudo-infinities and pseudo-NaNs: a cleared integer bit under a non-zero exponent (SDM Vol. 1, 8.2.2). */
 export const isUnsupported = (x: Extended): boolean => exponentOf(x) !== 0 && x.significand < INTEGER_BIT;
 

@@ -386,15 +386,15 @@ const REGISTER_FORMS: (Instruction | undefined)[] = new Array(8 * 64).fill(undef
 
 for (const { page, kind = "numeric", rows } of GROUPS) {
   for (const [encoding, mnemonic, execute] of rows) {
-    const escape = Number.parseInt(encoding.slice(0, 2), 16) & 7;
+    const column = Number.parseInt(encoding.slice(0, 2), 16) & 7;
     const memory = encoding.charAt(3) === "/";
     const instruction: Instruction = { mnemonic, page, kind, memory, execute };
     if (memory) {
-      MEMORY_FORMS[8 * escape + Number(encoding.slice(4))] = instruction;
+      MEMORY_FORMS[8 * column + Number(encoding.slice(4))] = instruction;
       continue;
     }
     const first = Number.parseInt(encoding.slice(3, 5), 16) & 0x3f;
-    REGISTER_FORMS.fill(instruction, 64 * escape + first, 64 * escape + first + (encoding.endsWith("+i") ? 8 : 1));
+    REGISTER_FORMS.fill(instruction, 64 * column + first, 64 * column + first + (encoding.endsWith("+i") ? 8 : 1));
   }
 }
 
@@ -403,6 +403,6 @@ for (const { page, kind = "numeric", rows } of GROUPS) {
  * @returns undefined for an encoding that raises #UD
  */
 export function decodeX87(opcode: number, modrm: number): Instruction | undefined {
-  const escape = opcode & 7;
-  return modrm < 0xc0 ? MEMORY_FORMS[8 * escape + ((modrm >> 3) & 7)] : REGISTER_FORMS[64 * escape + (modrm & 0x3f)];
+  const column = opcode & 7;
+  return modrm < 0xc0 ? MEMORY_FORMS[8 * column + ((modrm >> 3) & 7)] : REGISTER_FORMS[64 * column + (modrm & 0x3f)];
 }

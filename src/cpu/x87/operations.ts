@@ -11,7 +11,7 @@ import {
   INDEFINITE,
   isDenormal,
   isInfinity,
-  isNaN,
+  isNan,
   isNegative,
   isUnsupported,
   isZero,
@@ -148,7 +148,7 @@ export const loadConverted =
     const value = source.widen(step.access.load(source.length));
     pushValue(step, () => {
       noteDenormal(step.arithmetic, value);
-      return isNaN(value) ? (nanResult(step.arithmetic, value) ?? value) : value;
+      return isNan(value) ? (nanResult(step.arithmetic, value) ?? value) : value;
     });
   };
 
@@ -315,7 +315,7 @@ export const examine: Operation = ({ unit }) => {
   let codes = C2;
   if (unit.isEmpty(0)) codes = C3 | C0;
   else if (isUnsupported(x)) codes = 0;
-  else if (isNaN(x)) codes = C0;
+  else if (isNan(x)) codes = C0;
   else if (isInfinity(x)) codes = C2 | C0;
   else if (isZero(x)) codes = C3;
   else if (isDenormal(x)) codes = C3 | C2;

@@ -1,6 +1,4 @@
-/**
- * FPREM, FPREM1, FSCALE, FXTRACT and FRNDINT (SDM Vol. 2A). None of them is subject to precision control.
- */
+// Part: FPREM, FPREM1, FSCALE, FXTRACT and FRNDINT (SDM Vol. 2A). None of them is subject to precision control.
 
 import { invalid, nanResult, noteDenormal } from "./arithmetic.ts";
 import {

@@ -1,9 +1,7 @@
-/**
- * Rounding, precision control and the numeric exceptions of the x87 (SDM Vol. 1, 4.8.4, 4.9 and 8.5).
- *
- * An operation computes its exact result as an integer times a power of two (a non-zero tail below the last bit is jammed into
- * the last bit) and rounds once, here.
- */
+// Part: rounding, precision control and the numeric exceptions of the x87 (SDM Vol. 1, 4.8.4, 4.9 and 8.5).
+//
+// An operation computes its exact result as an integer times a power of two (a non-zero tail below the last bit is jammed into
+// the last bit) and rounds once, here.
 
 import { bitLength, EXPONENT_BIAS, type Extended, infinity, SIGN_BIT, zero } from "./extended.ts";
 

@@ -3,6 +3,7 @@
 // set when it is not empty; the two-bit tags are computed from the contents when an image is stored, as processors do.
 
 import { InputError } from "../../core/errors.ts";
+import type { Snapshotable } from "../../core/snapshot.ts";
 import { type Extended, readExtended, writeExtended } from "./extended.ts";
 
 /** Status word bits (SDM Vol. 1, figure 8-4). */
@@ -28,10 +29,8 @@ const MXCSR_RESET = 0x1f80;
 
 const REGISTER_BYTES = 10;
 const XMM_BYTES = 8 * 16;
-const SNAPSHOT_VERSION = 1;
 
 export interface X87Snapshot {
-  readonly version: number;
   readonly control: number;
   readonly status: number;
   readonly occupied: number;
@@ -61,7 +60,7 @@ const WIDTHS = {
 type Field = keyof typeof WIDTHS;
 const FIELDS = Object.keys(WIDTHS) as Field[];
 
-export class X87 {
+export class X87 implements Snapshotable<X87Snapshot> {
   control = CONTROL_RESET;
   /** With TOP in bits 13..11, ES and B. */
   status = 0;
@@ -168,7 +167,6 @@ export class X87 {
     const { control, status, occupied, opcode, instructionOffset, instructionSelector } = this;
     const { operandOffset, operandSelector, mxcsr } = this;
     return {
-      version: SNAPSHOT_VERSION,
       control,
       status,
       occupied,
@@ -183,9 +181,8 @@ export class X87 {
     };
   }
 
-  /** @throws InputError when the state is of another version or out of range; the unit is then as it was */
+  /** @throws InputError when the state is out of range; the unit is then as it was */
   load(state: X87Snapshot): void {
-    if (state.version !== SNAPSHOT_VERSION) throw new InputError(`version ${state.version} is not known`, "x87 state");
     for (const field of FIELDS) {
       const value = state[field];
       if (!Number.isInteger(value) || value < 0 || value >= 2 ** WIDTHS[field]) {

@@ -68,14 +68,22 @@ export function loadX87Vectors(): X87Vectors {
   };
   const difference = (from: Uint8Array): Uint8Array => take(from.length).map((b, i) => b ^ (from[i] ?? 0));
 
-  if (new TextDecoder().decode(take(MAGIC.length)) !== MAGIC) throw new Error("x87.bin.gz is not a file of x87 vectors");
+  if (new TextDecoder().decode(take(MAGIC.length)) !== MAGIC)
+    throw new Error("x87.bin.gz is not a file of x87 vectors");
   const exists = [...take(ENCODINGS)].map((exception) => exception === 0);
   const forms: Form[] = [];
   while (position < bytes.length) {
     const form = { bytes: take(byte()), memoryLength: word(), vectors: [] as Vector[] };
     for (let count = word(); count > 0; count--) {
       const [control, status, occupied, flags] = [word(), word(), word(), word()];
-      const initial = { control, status, occupied, flags, registers: take(REGISTERS_LENGTH), memory: take(form.memoryLength) };
+      const initial = {
+        control,
+        status,
+        occupied,
+        flags,
+        registers: take(REGISTERS_LENGTH),
+        memory: take(form.memoryLength),
+      };
       const exception = byte();
       if (exception !== 0) {
         form.vectors.push({ initial, outcome: exception });
