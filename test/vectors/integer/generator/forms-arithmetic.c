@@ -20,6 +20,8 @@ static u32 beside(u32 width, u32 a) {
   }
 }
 
+static const char *const alu_names[8] = {"add", "or", "adc", "sbb", "and", "sub", "xor", "cmp"};
+
 static void alu(const char *name, u32 row, u32 lockable) {
   for (u32 w = 0; w < 3; w++) {
     u32 width = widths[w].width, wide = width > 1;
@@ -86,6 +88,26 @@ static void test(void) {
       modrm(0, width, value(width));
       immediate(width, value(width));
     }
+  }
+}
+
+/* Encodings that the SDM's opcode maps leave blank (AMD's show some of them) and that every processor executes. */
+static void aliases(void) {
+  FORM("test r/m8, imm8 (F6 /1)", 60) {
+    opcode(1, 0xf6, 0);
+    modrm(1, 1, value(1));
+    immediate(1, value(1));
+  }
+  for (u32 width = 2; width <= 4; width += 2) {
+    FORM(width == 2 ? "test r/m16, imm16 (F7 /1)" : "test r/m32, imm32 (F7 /1)", 60) {
+      opcode(width, 0xf7, 0);
+      modrm(1, width, value(width));
+      immediate(width, value(width));
+    }
+  }
+  FORM("salc", 16) {
+    set_register(4, EAX, value(4));
+    byte(0xd6);
   }
 }
 
@@ -157,9 +179,17 @@ static void without_operands(const char *name, u32 width, u32 op, u32 count) {
 }
 
 void forms_arithmetic(void) {
-  static const char *const names[8] = {"add", "or", "adc", "sbb", "and", "sub", "xor", "cmp"};
-  for (u32 i = 0; i < 8; i++) alu(names[i], i << 3, i == 7 ? 0 : LOCKABLE);
+  for (u32 i = 0; i < 8; i++) alu(alu_names[i], i << 3, i == 7 ? 0 : LOCKABLE);
+  for (u32 i = 0; i < 8; i++) {
+    FORM(join(alu_names[i], " r/m8, imm8 (82)"), 30) {
+      u32 a = value(1);
+      opcode(1, 0x82, 0);
+      modrm(i, 1, a);
+      immediate(1, beside(1, a));
+    }
+  }
   test();
+  aliases();
   unary("inc", 0xfe, 0, LOCKABLE);
   unary("dec", 0xfe, 1, LOCKABLE);
   unary("not", 0xf6, 2, LOCKABLE);

@@ -26,6 +26,29 @@ static void shift(const char *name, u32 reg) {
   }
 }
 
+/* ModRM.reg 6, which the SDM leaves blank and every processor executes as SHL. */
+static void shift_alias(void) {
+  FORM("shl r/m8, imm8 (C0 /6)", 60) {
+    opcode(1, 0xc0, 0);
+    modrm(6, 1, value(1));
+    immediate(1, shift_count());
+  }
+  FORM("shl r/m32, imm8 (C1 /6)", 60) {
+    opcode(4, 0xc1, 0);
+    modrm(6, 4, value(4));
+    immediate(1, shift_count());
+  }
+  FORM("shl r/m32, 1 (D1 /6)", 60) {
+    opcode(4, 0xd1, 0);
+    modrm(6, 4, value(4));
+  }
+  FORM("shl r/m32, cl (D3 /6)", 60) {
+    opcode(4, 0xd3, 0);
+    set_register(1, ECX, shift_count());
+    modrm(6, 4, value(4));
+  }
+}
+
 static void double_shift(const char *name, u32 op) {
   for (u32 width = 2; width <= 4; width += 2) {
     FORM(join(name, width == 2 ? " r/m16, r16, imm8" : " r/m32, r32, imm8"), N) {
@@ -79,6 +102,7 @@ void forms_bits(void) {
   static const char *const shifts[8] = {"rol", "ror", "rcl", "rcr", "shl", "shr", 0, "sar"};
   for (u32 i = 0; i < 8; i++)
     if (shifts[i]) shift(shifts[i], i);
+  shift_alias();
   double_shift("shld", 0xa4);
   double_shift("shrd", 0xac);
   static const char *const tests[4] = {"bt", "bts", "btr", "btc"};
