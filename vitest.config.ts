@@ -11,6 +11,7 @@ export default defineConfig({
           name: "unit",
           include: ["test/**/*.test.ts"],
           exclude: named.map((name) => `test/${name}/**`),
+          testTimeout: 60_000,
         },
       },
       ...named.map((name) => ({

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { Clock } from "../../src/core/clock.ts";
+import { sha256Hex } from "../../src/core/digest.ts";
 import { InputError } from "../../src/core/errors.ts";
 import { IrqLine } from "../../src/core/irq.ts";
 import { GuestMemory } from "../../src/core/memory.ts";
@@ -42,10 +43,10 @@ test("a restored machine goes on exactly as the one that was saved", () => {
   restored.edges.length = 0;
   restored.registry.load(decodeSnapshot(bytes, "checkpoint"));
   expect(restored.edges).toEqual([]);
-  expect(encodeSnapshot(restored.registry.save())).toEqual(bytes);
+  expect(sha256Hex(encodeSnapshot(restored.registry.save()))).toBe(sha256Hex(bytes));
   restored.clock.advanceTo(20_000);
   expect(restored.edges).toEqual(original.edges.slice(edgesBefore));
-  expect(encodeSnapshot(restored.registry.save())).toEqual(encodeSnapshot(original.registry.save()));
+  expect(sha256Hex(encodeSnapshot(restored.registry.save()))).toBe(sha256Hex(encodeSnapshot(original.registry.save())));
 });
 
 test("a snapshot with other parts, another order or another version is bad input and nothing is loaded", () => {

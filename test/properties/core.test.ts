@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type BusDevice, MmioBus, PortBus } from "../../src/core/bus.ts";
 import { Clock } from "../../src/core/clock.ts";
-import { PageDigest } from "../../src/core/digest.ts";
+import { PageDigest, sha256Hex } from "../../src/core/digest.ts";
 import { InputError } from "../../src/core/errors.ts";
 import { IrqLine } from "../../src/core/irq.ts";
 import { GuestMemory, PAGE_SIZE } from "../../src/core/memory.ts";
@@ -283,7 +283,7 @@ test("save, load, save gives the same bytes for every part of the core", () => {
         restored.memory.store32(0x1000, 1);
         restored.stream.uint32();
         restored.registry.load(decodeSnapshot(bytes, "property"));
-        expect(encodeSnapshot(restored.registry.save())).toEqual(bytes);
+        expect(sha256Hex(encodeSnapshot(restored.registry.save()))).toBe(sha256Hex(bytes));
         expect(restored.stream.uint32()).toBe(saved.stream.uint32());
       },
     ),
