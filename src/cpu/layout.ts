@@ -96,12 +96,16 @@ export const ENGINE = {
   codePhysical: engine + 4,
   /** EIP of its first byte: codeLinear − CS.base. */
   codeBase: engine + 8,
-  /** Decoding mode, see {@link MODE}. */
+  /** Decoding mode in the current code page, see {@link MODE}. */
   mode: engine + 12,
   /** The half of the TLB in use. */
   tlb: engine + 16,
   /** After a run: the record of the next instruction, or 0 when state.eip holds it. */
   current: engine + 20,
+  /** Decoding mode in pages that lie in the code segment as a whole. */
+  baseMode: engine + 24,
+  /** The greatest `codeBase` of such a page (unsigned). */
+  lastCodeBase: engine + 28,
 } as const;
 
 /** Bits of the decoding mode: what besides the bytes decides how an instruction is decoded. */
@@ -114,6 +118,8 @@ export const MODE = {
   general: 4,
   /** Real or virtual-8086 mode: some opcodes of protected mode do not exist. */
   legacy: 8,
+  /** The page begins before the code segment, so that a branch in it may wrap round: none is linked. */
+  unlinked: 16,
 } as const;
 
 /** Arena address of general register `index`. */
