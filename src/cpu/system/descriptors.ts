@@ -53,7 +53,8 @@ export const dplOf = (descriptor: Descriptor): number => (descriptor.high >>> 13
 export const isPresent = (descriptor: Descriptor): boolean => ((descriptor.high >>> 8) & AR_P) !== 0;
 /** A system segment or a gate rather than code or data. */
 export const isSystem = (descriptor: Descriptor): boolean => ((descriptor.high >>> 8) & AR_S) === 0;
-export const isCode = (descriptor: Descriptor): boolean => !isSystem(descriptor) && (typeOf(descriptor) & TYPE_CODE) !== 0;
+export const isCode = (descriptor: Descriptor): boolean =>
+  !isSystem(descriptor) && (typeOf(descriptor) & TYPE_CODE) !== 0;
 export const isConforming = (descriptor: Descriptor): boolean => (typeOf(descriptor) & TYPE_CONFORMING) !== 0;
 export const isWritableData = (descriptor: Descriptor): boolean =>
   !isSystem(descriptor) && (typeOf(descriptor) & (TYPE_CODE | TYPE_WRITABLE)) === TYPE_WRITABLE;

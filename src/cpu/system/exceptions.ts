@@ -3,17 +3,7 @@
  * leaves in CR2 and DR6. SDM Vol. 3 §6.15, tables 6-4 and 6-5.
  */
 
-import {
-  DB,
-  DE,
-  DOUBLE_FAULT,
-  type Fault,
-  GP,
-  NP,
-  PAGE_FAULT,
-  SS_FAULT,
-  TS,
-} from "../context.ts";
+import { DB, DE, DOUBLE_FAULT, type Fault, GP, NP, PAGE_FAULT, SS_FAULT, TS } from "../context.ts";
 import { OFFSET, type ProcessorState } from "../state.ts";
 
 /** The third fault in a row: no vector, the processor shuts down (in non-root operation a VM exit, reason 2). */

@@ -205,13 +205,7 @@ function deliverInner(
 
 const gateWidth = (gate: Descriptor): number => ((typeOf(gate) & 8) === 0 ? 2 : 4);
 
-function pushReturn(
-  cpu: SystemCpu,
-  stack: Stack,
-  event: Readonly<GuestEvent>,
-  gate: Descriptor,
-  flags: number,
-): void {
+function pushReturn(cpu: SystemCpu, stack: Stack, event: Readonly<GuestEvent>, gate: Descriptor, flags: number): void {
   const width = gateWidth(gate);
   stack.push(width, flags);
   stack.push(width, cpu.state.selector(CS));
@@ -274,7 +268,7 @@ function deliverSoftware(cpu: SystemCpu, insn: Instruction, type: number, vector
 }
 
 export const INTERRUPT_INSTRUCTIONS = {
-  int_imm: int,
+  int,
   int3,
   into,
   int1,

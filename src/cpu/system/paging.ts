@@ -6,8 +6,9 @@
  * protection keys, four-level paging.
  */
 
-import { GP, PAGE_FAULT } from "../context.ts";
+import { type Fault, GP, PAGE_FAULT } from "../context.ts";
 import { CR0_PG, CR0_WP, CR4_PAE, CR4_PGE, CR4_PSE, OFFSET } from "../state.ts";
+import { EFER_NXE, PHYSICAL_ADDRESS_BITS } from "../vmx/capabilities.ts";
 import type { SystemCpu } from "./cpu.ts";
 
 /** Access bits of {@link walk}. Without {@link WRITE} and {@link FETCH} it is a data read. */
@@ -16,11 +17,6 @@ export const WRITE = 2;
 export const FETCH = 4;
 /** A user-mode access: CPL is 3 and it is no implicit access to a descriptor table or the TSS. */
 export const USER = 8;
-
-/** Width of guest-physical addresses that CPUID leaf 80000008H announces; the bits above are reserved in PAE entries. */
-export const PHYSICAL_ADDRESS_BITS = 36;
-
-export const EFER_NXE = 1 << 11;
 
 const PRESENT = 1 << 0;
 const WRITABLE = 1 << 1;
@@ -231,7 +227,7 @@ function finish(
   return result;
 }
 
-function pageFault(cpu: SystemCpu, linear: number, access: number, cause: number) {
+function pageFault(cpu: SystemCpu, linear: number, access: number, cause: number): Fault {
   const fetch = (access & FETCH) !== 0 && noExecute(cpu) ? ERROR_FETCH : 0;
   const user = (access & USER) !== 0 ? ERROR_USER : 0;
   const write = (access & WRITE) !== 0 ? ERROR_WRITE : 0;

@@ -7,18 +7,7 @@
  */
 
 import { GP, NP, SS_FAULT } from "../context.ts";
-import {
-  AR_DB,
-  AR_G,
-  AR_P,
-  AR_S,
-  AR_UNUSABLE,
-  CR0_PE,
-  CS,
-  type ProcessorState,
-  SS,
-  VM,
-} from "../state.ts";
+import { AR_DB, AR_G, AR_P, AR_S, AR_UNUSABLE, CR0_PE, CS, type ProcessorState, SS, VM } from "../state.ts";
 import { type SystemCpu, selectorFault } from "./cpu.ts";
 import {
   baseOf,
@@ -36,6 +25,7 @@ import {
   TYPE_ACCESSED,
   TYPE_CODE,
   TYPE_CONFORMING,
+  TYPE_EXPAND_DOWN,
   TYPE_READABLE,
   TYPE_WRITABLE,
   typeOf,
@@ -49,6 +39,14 @@ export const isProtected = (state: ProcessorState): boolean => (state.cr0 & CR0_
 export const isV86 = (state: ProcessorState): boolean => (state.flagsRest & VM) !== 0;
 /** Selectors name descriptors: protected mode and not virtual-8086 mode. */
 export const usesDescriptors = (state: ProcessorState): boolean => isProtected(state) && !isV86(state);
+
+/** Whether `width` bytes at `offset` lie inside a segment of the given access rights and limit. */
+export function insideSegment(rights: number, limit: number, offset: number, width: number): boolean {
+  if ((rights & AR_UNUSABLE) !== 0) return false;
+  const last = offset + width - 1;
+  const expandDown = (rights & (AR_S | TYPE_CODE | TYPE_EXPAND_DOWN)) === (AR_S | TYPE_EXPAND_DOWN);
+  return expandDown ? offset > limit && last <= ((rights & AR_DB) !== 0 ? 0xffff_ffff : 0xffff) : last <= limit;
+}
 
 /** Puts a descriptor into a segment register, with the accessed bit set; the caller has made all checks. */
 export function setSegment(state: ProcessorState, segment: number, selector: number, descriptor: Descriptor): void {

@@ -4,9 +4,10 @@
  */
 
 import { SS_FAULT } from "../context.ts";
-import { AR_DB, AR_UNUSABLE, ESP, SS } from "../state.ts";
+import { AR_DB, ESP, SS } from "../state.ts";
 import { type SystemCpu, selectorFault } from "./cpu.ts";
-import { baseOf, type Descriptor, limitOf, rightsOf, TYPE_CODE, TYPE_EXPAND_DOWN } from "./descriptors.ts";
+import { baseOf, type Descriptor, limitOf, rightsOf } from "./descriptors.ts";
+import { insideSegment } from "./segments.ts";
 
 export class Stack {
   private readonly cpu: SystemCpu;
@@ -59,6 +60,11 @@ export class Stack {
     this.pending.push({ linear, width, value });
   }
 
+  /** Faults as a write of `width` bytes at the top of the stack would. */
+  probeTop(width: number): void {
+    this.cpu.probeLinear(this.address(width), width, true, this.supervisor);
+  }
+
   /** Stores what was pushed; cannot fault. */
   store(): void {
     for (const { linear, width, value } of this.pending) {
@@ -76,6 +82,11 @@ export class Stack {
   /** Drops `bytes` bytes (RET n). */
   skip(bytes: number): void {
     this.advance(bytes);
+  }
+
+  /** The stack pointer after what was pushed and popped so far. */
+  get top(): number {
+    return this.pointer;
   }
 
   /** Writes the stack pointer back: all of ESP, or SP when the stack is a 16-bit one. */
@@ -96,10 +107,7 @@ export class Stack {
   /** Linear address of `width` bytes at the top of the stack. */
   private address(width: number): number {
     const offset = this.big ? this.pointer : this.pointer & 0xffff;
-    const last = offset + width - 1;
-    const expandDown = (this.rights & (TYPE_CODE | TYPE_EXPAND_DOWN)) === TYPE_EXPAND_DOWN;
-    const inside = expandDown ? offset > this.limit && last <= (this.big ? 0xffff_ffff : 0xffff) : last <= this.limit;
-    if (!inside || (this.rights & AR_UNUSABLE) !== 0) throw selectorFault(this.cpu, SS_FAULT, this.selector);
+    if (!insideSegment(this.rights, this.limit, offset, width)) throw selectorFault(this.cpu, SS_FAULT, this.selector);
     return (this.base + offset) >>> 0;
   }
 }

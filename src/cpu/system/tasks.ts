@@ -6,22 +6,7 @@
  */
 
 import { GP, NP, TS } from "../context.ts";
-import {
-  AR_UNUSABLE,
-  CR0_PG,
-  CR0_TS,
-  CR4_PAE,
-  CS,
-  DS,
-  ES,
-  FS,
-  GS,
-  LDTR,
-  NT,
-  SS,
-  TR,
-  VM,
-} from "../state.ts";
+import { AR_UNUSABLE, CR0_PG, CR0_TS, CR4_PAE, CS, DS, ES, FS, GS, LDTR, NT, SS, TR, VM } from "../state.ts";
 import {
   EXIT,
   TASK_SWITCH_CALL,
@@ -32,6 +17,7 @@ import {
 import type { VmExitSignal } from "../vmx/intercepts.ts";
 import { type SystemCpu, selectorFault } from "./cpu.ts";
 import {
+  baseOf,
   type Descriptor,
   descriptorAddress,
   dplOf,
@@ -42,7 +28,6 @@ import {
   isSystem,
   LDT,
   limitOf,
-  baseOf,
   markAccessed,
   RPL,
   readDescriptor,
@@ -54,13 +39,7 @@ import {
   typeOf,
 } from "./descriptors.ts";
 import { loadPdptes } from "./paging.ts";
-import {
-  checkDataSegment,
-  checkStackSegment,
-  setNullSegment,
-  setSegment,
-  setV86Segments,
-} from "./segments.ts";
+import { checkDataSegment, checkStackSegment, setNullSegment, setSegment, setV86Segments } from "./segments.ts";
 import { Stack } from "./stack.ts";
 
 /** Lowest limits of a TSS (SDM Vol. 3 §7.2.2). */
@@ -140,13 +119,7 @@ export function taskSwitchExit(cpu: SystemCpu, selector: number, source: number)
  * Throws a fault of the guest. One thrown before the registers changed belongs to the old task, one thrown while the new
  * task's segments are loaded to the new task (SDM Vol. 3 §7.3, step 13): inject it in either case with the state as it is.
  */
-export function switchTask(
-  cpu: SystemCpu,
-  selector: number,
-  source: number,
-  returnEip: number,
-  errorCode = -1,
-): void {
+export function switchTask(cpu: SystemCpu, selector: number, source: number, returnEip: number, errorCode = -1): void {
   const { state } = cpu;
   const descriptor = readTask(cpu, selector, source);
   const nested = source === TASK_SWITCH_CALL || source === TASK_SWITCH_IDT_GATE;
@@ -237,7 +210,10 @@ function enterTask(cpu: SystemCpu, task: TaskState, layout: TaskLayout, nested: 
   }
   loadLdt(cpu, task.ldt);
   if ((state.eflags & VM) !== 0) {
-    setV86Segments(state, [0, 1, 2, 3, 4, 5].map((segment) => state.selector(segment)));
+    setV86Segments(
+      state,
+      [0, 1, 2, 3, 4, 5].map((segment) => state.selector(segment)),
+    );
     state.cpl = 3;
   } else {
     loadTaskSegments(cpu, task);

@@ -2,7 +2,7 @@
  * Far JMP, CALL and RET. SDM Vol. 2 "JMP", "CALL", "RET"; Vol. 3 §5.8, §7.3, §20.1.
  */
 
-import { GP, type Instruction, NP, UD } from "../context.ts";
+import { GP, type Instruction, NP } from "../context.ts";
 import { CS, DS, ES, ESP, FS, GS, SS } from "../state.ts";
 import { TASK_SWITCH_CALL, TASK_SWITCH_JMP } from "../vmx/exit-reasons.ts";
 import { type SystemCpu, type SystemInstruction, selectorFault } from "./cpu.ts";
@@ -28,6 +28,7 @@ import {
   typeOf,
 } from "./descriptors.ts";
 import { readInnerStack } from "./interrupts.ts";
+import { readFarPointer } from "./segment-instructions.ts";
 import {
   checkStackSegment,
   enterCode,
@@ -50,16 +51,6 @@ const directPointer = (insn: Instruction): FarPointer => ({
   selector: insn.immediate2 & 0xffff,
   offset: insn.operandSize === 32 ? insn.immediate >>> 0 : insn.immediate & 0xffff,
 });
-
-/** m16:16 or m16:32; a register operand is #UD. */
-export function readFarPointer(cpu: SystemCpu, insn: Instruction): FarPointer {
-  if (insn.modrm >= 0xc0) throw cpu.fault(UD);
-  const at = cpu.effectiveOffset();
-  const width = insn.operandSize >>> 3;
-  const offset = cpu.read(insn.segment, at, width);
-  const mask = insn.addressSize === 32 ? 0xffff_ffff : 0xffff;
-  return { selector: cpu.read(insn.segment, ((at + width) & mask) >>> 0, 2), offset };
-}
 
 /** A code segment as the target of a direct far JMP or CALL: no change of privilege (SDM Vol. 3 §5.8.1). */
 function checkDirectTarget(cpu: SystemCpu, code: Descriptor): void {
@@ -97,22 +88,16 @@ function switchIfTask(cpu: SystemCpu, target: Descriptor, source: number): void 
   throw taskSwitchExit(cpu, type === TASK_GATE ? gateSelector(target) : target.selector, source);
 }
 
-const isCallGate = (target: Descriptor): boolean =>
-  typeOf(target) === CALL_GATE_16 || typeOf(target) === CALL_GATE_32;
+const isCallGate = (target: Descriptor): boolean => typeOf(target) === CALL_GATE_16 || typeOf(target) === CALL_GATE_32;
 
 function jumpFar(cpu: SystemCpu, { selector, offset }: FarPointer): void {
-  if (!usesDescriptors(cpu.state)) return enterRealCode(cpu, selector, offset);
-  if (isNull(selector)) throw selectorFault(cpu, GP, 0);
-  const target = readDescriptor(cpu, selector);
-  if (isCode(target)) {
-    checkDirectTarget(cpu, target);
-    return enterCode(cpu, target, cpu.state.cpl, offset);
+  if (!usesDescriptors(cpu.state)) {
+    enterRealCode(cpu, selector, offset);
+    return;
   }
-  if (!isSystem(target)) throw selectorFault(cpu, GP, selector);
-  switchIfTask(cpu, target, TASK_SWITCH_JMP);
-  if (!isCallGate(target)) throw selectorFault(cpu, GP, selector);
-  checkSystemTarget(cpu, target);
-  enterCode(cpu, readGateTarget(cpu, target, false), cpu.state.cpl, gateOffset(target));
+  const target = readTarget(cpu, selector, TASK_SWITCH_JMP);
+  if (isCode(target)) enterCode(cpu, target, cpu.state.cpl, offset);
+  else enterCode(cpu, readGateTarget(cpu, target, false), cpu.state.cpl, gateOffset(target));
 }
 
 function callFar(cpu: SystemCpu, insn: Instruction, { selector, offset }: FarPointer): void {
@@ -120,24 +105,34 @@ function callFar(cpu: SystemCpu, insn: Instruction, { selector, offset }: FarPoi
   const width = insn.operandSize >>> 3;
   if (!usesDescriptors(state)) {
     const stack = pushReturn(cpu, Stack.current(cpu), width);
-    if (offset > state.limit(CS)) throw selectorFault(cpu, GP, 0);
+    enterRealCode(cpu, selector, offset);
     stack.store();
     stack.commitPointer();
-    return enterRealCode(cpu, selector, offset);
+    return;
   }
+  const target = readTarget(cpu, selector, TASK_SWITCH_CALL);
+  if (isCode(target)) {
+    callSame(cpu, target, offset, width);
+    return;
+  }
+  const code = readGateTarget(cpu, target, true);
+  if (!isConforming(code) && dplOf(code) < state.cpl) callInner(cpu, target, code);
+  else callSame(cpu, code, gateOffset(target), gateWidth(target));
+}
+
+/** What a far JMP or CALL names: a checked code segment or call gate. A task gate or a TSS ends in the VM exit. */
+function readTarget(cpu: SystemCpu, selector: number, source: number): Descriptor {
   if (isNull(selector)) throw selectorFault(cpu, GP, 0);
   const target = readDescriptor(cpu, selector);
   if (isCode(target)) {
     checkDirectTarget(cpu, target);
-    return callSame(cpu, target, offset, width);
+    return target;
   }
   if (!isSystem(target)) throw selectorFault(cpu, GP, selector);
-  switchIfTask(cpu, target, TASK_SWITCH_CALL);
+  switchIfTask(cpu, target, source);
   if (!isCallGate(target)) throw selectorFault(cpu, GP, selector);
   checkSystemTarget(cpu, target);
-  const code = readGateTarget(cpu, target, true);
-  if (!isConforming(code) && dplOf(code) < state.cpl) callInner(cpu, target, code);
-  else callSame(cpu, code, gateOffset(target), gateWidth(target));
+  return target;
 }
 
 const gateWidth = (gate: Descriptor): number => (typeOf(gate) === CALL_GATE_32 ? 4 : 2);
@@ -248,11 +243,15 @@ export function dropInnerSegments(cpu: SystemCpu): void {
   }
 }
 
+/** CB releases no parameters, CA the number of bytes in its immediate. */
+function retFar(cpu: SystemCpu, insn: Instruction): void {
+  returnFar(cpu, insn, insn.opcode === 0xca ? insn.immediate & 0xffff : 0);
+}
+
 export const TRANSFER_INSTRUCTIONS = {
-  far_jmp_direct: (cpu, insn) => jumpFar(cpu, directPointer(insn)),
-  far_jmp_indirect: (cpu, insn) => jumpFar(cpu, readFarPointer(cpu, insn)),
-  far_call_direct: (cpu, insn) => callFar(cpu, insn, directPointer(insn)),
-  far_call_indirect: (cpu, insn) => callFar(cpu, insn, readFarPointer(cpu, insn)),
-  far_ret: (cpu, insn) => returnFar(cpu, insn, 0),
-  far_ret_imm: (cpu, insn) => returnFar(cpu, insn, insn.immediate & 0xffff),
+  jmp_far: (cpu, insn) => jumpFar(cpu, directPointer(insn)),
+  jmp_far_memory: (cpu, insn) => jumpFar(cpu, readFarPointer(cpu, insn)),
+  call_far: (cpu, insn) => callFar(cpu, insn, directPointer(insn)),
+  call_far_memory: (cpu, insn) => callFar(cpu, insn, readFarPointer(cpu, insn)),
+  ret_far: retFar,
 } satisfies Record<string, SystemInstruction>;
