@@ -167,8 +167,8 @@ export const EVENT_KINDS = kinds({
   },
   input: {
     id: 18,
-    what: "bytes from outside the machine, through the one input channel; replay takes them from here",
-    fields: { channel: "text", data: "bytes" },
+    what: "bytes from outside the machine, taken in at the beginning of a step of the machine; replay takes them from here",
+    fields: { channel: "text", step: "uint", data: "bytes" },
   },
   "domain-state": {
     id: 19,

@@ -195,7 +195,12 @@ export class Store extends StoreView implements Snapshotable<StoreState> {
   constructor(onChange: (path: string, removed: boolean) => void) {
     super();
     this.#onChange = onChange;
-    this.#set("/", { value: NOTHING, permissions: [{ domid: 0, read: false, write: false }], children: [], generation: 0 });
+    this.#set("/", {
+      value: NOTHING,
+      permissions: [{ domid: 0, read: false, write: false }],
+      children: [],
+      generation: 0,
+    });
   }
 
   begin(): Transaction {

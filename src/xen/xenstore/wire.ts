@@ -37,16 +37,7 @@ export const ABSOLUTE_PATH_MAX = 3072;
 export const RELATIVE_PATH_MAX = 2048;
 
 /** The errors that the protocol knows (xsd_errors). */
-export type ErrorName =
-  | "EINVAL"
-  | "EACCES"
-  | "EEXIST"
-  | "ENOENT"
-  | "ENOSPC"
-  | "ENOSYS"
-  | "EBUSY"
-  | "EAGAIN"
-  | "E2BIG";
+export type ErrorName = "EINVAL" | "EACCES" | "EEXIST" | "ENOENT" | "ENOSPC" | "ENOSYS" | "EBUSY" | "EAGAIN" | "E2BIG";
 
 /** A request that the store refuses; it is answered with an ERROR message and harms nobody. */
 export class StoreError extends Error {

@@ -1,0 +1,62 @@
+// Part: scenarios. A scenario says what machine is built, what comes in from outside and when, what must hold, and why it exists.
+
+import { InputError } from "../core/errors.ts";
+import type { EventKindName, EventOf, TraceEvent } from "../trace/events.ts";
+import type { MachineConfig } from "./config.ts";
+import type { ImageSource } from "./images.ts";
+
+/** Something typed at a domain's console. Entries are taken in order. */
+export interface TypedInput {
+  readonly domain: string;
+  /** Wait until the domain's console has shown this since the entry before; at once without it. */
+  readonly after?: string;
+  readonly type: string;
+}
+
+/** What a finished run shows to its expectations. */
+export interface Run {
+  /** Why the machine stopped: "domains ended", "idle", "time limit". */
+  readonly reason: string;
+  readonly durationNs: number;
+  readonly retired: number;
+  /** Everything that the domain wrote on its console, as Latin-1 text. */
+  console(domain: string): string;
+  /** How each domain ended: "poweroff", "reboot", "crash", …; "running" when it did not. */
+  ended(domain: string): string;
+  /** All events of one kind, in order. */
+  events<K extends EventKindName>(kind: K): EventOf<K>[];
+  allEvents(): Iterable<TraceEvent>;
+}
+
+export interface Scenario {
+  /** Lower-case words joined by hyphens. */
+  readonly name: string;
+  /** Why the scenario exists, in one or two sentences. */
+  readonly why: string;
+  readonly images: Readonly<Record<string, ImageSource>>;
+  readonly machine: MachineConfig;
+  readonly input?: readonly TypedInput[];
+  /** What must hold: a sentence, and whether it does. */
+  readonly expect: Readonly<Record<string, (run: Run) => boolean>>;
+}
+
+/** Checks a scenario's form and gives it back. @throws InputError naming what is missing */
+export function defineScenario(scenario: Scenario): Scenario {
+  const given: Partial<Scenario> | null | undefined = scenario;
+  const context = `scenario ${typeof given?.name === "string" ? given.name : "without a name"}`;
+  if (typeof given?.name !== "string" || !/^[a-z0-9]+(-[a-z0-9]+)*$/.test(given.name)) {
+    throw new InputError("its name must be lower-case words joined by hyphens", context);
+  }
+  if (typeof given.why !== "string" || given.why === "") throw new InputError("it does not say why it exists", context);
+  if (typeof given.images !== "object" || typeof given.machine !== "object") {
+    throw new InputError("it needs images and a machine", context);
+  }
+  if (typeof given.expect !== "object" || Object.keys(given.expect).length === 0) {
+    throw new InputError("it expects nothing", context);
+  }
+  const domains = new Set(given.machine.domains.map(({ name }) => name));
+  for (const { domain } of given.input ?? []) {
+    if (!domains.has(domain)) throw new InputError(`input for the domain ${domain}, which it does not have`, context);
+  }
+  return scenario;
+}

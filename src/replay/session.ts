@@ -1,0 +1,188 @@
+// Part: one run of a scenario's machine that is recorded. Nothing here is asynchronous: a caller that wants to watch, stop or type
+// calls `run` for a number of steps at a time.
+
+import { InputError } from "../core/errors.ts";
+import { completeConfig } from "../machine/config.ts";
+import { type ImageLoader, Images } from "../machine/images.ts";
+import { Machine } from "../machine/machine.ts";
+import type { Run, Scenario } from "../machine/scenario.ts";
+import { type EventKindName, type EventOf, FORMAT_VERSION, type TraceEvent } from "../trace/events.ts";
+import type { TraceHeader } from "../trace/format.ts";
+import { Trace } from "../trace/reader.ts";
+import { TraceWriter } from "../trace/writer.ts";
+
+/** Events in a chunk unless asked otherwise: some 50 KB, so that a killed recorder loses little and a digest costs little. */
+export const CHUNK_EVENTS = 4096;
+
+export interface SessionOptions {
+  readonly scenario: Scenario;
+  /** Where the scenario was loaded from, when it is not a bundled one. */
+  readonly module?: string;
+  readonly seed: string;
+  readonly load: ImageLoader;
+  readonly product: string;
+  /** Takes the trace as it grows, one whole record at a time; it must not keep the array. */
+  readonly sink: (record: Uint8Array) => void;
+  readonly chunkEvents?: number;
+}
+
+/** What became of one expectation. */
+export interface Outcome {
+  readonly expectation: string;
+  readonly held: boolean;
+}
+
+export interface SessionResult {
+  readonly run: Run;
+  readonly outcomes: readonly Outcome[];
+  readonly trace: Trace;
+  /** SHA-256 of the trace, in hexadecimal. */
+  readonly sha256: string;
+}
+
+/** Why a machine ended that did not stop by itself. */
+export const STOPPED = "stopped from outside";
+
+/** A machine and the recorder of its events. */
+export class Session {
+  readonly machine: Machine;
+  readonly #scenario: Scenario;
+  readonly #writer: TraceWriter;
+  readonly #records: Uint8Array[] = [];
+  #closed = false;
+  /** Scripted input: the next entry, and how much of its domain's console it has behind it. */
+  #nextInput = 0;
+  readonly #seen = new Map<string, number>();
+
+  /** @throws InputError on a configuration or an image that makes no machine */
+  constructor(options: SessionOptions) {
+    const { scenario, seed } = options;
+    const config = completeConfig(scenario.machine);
+    const images = new Images(scenario.images, options.load);
+    const header: TraceHeader = {
+      format: FORMAT_VERSION,
+      time: "virtual nanoseconds since power-on",
+      product: options.product,
+      scenario: options.module === undefined ? { name: scenario.name } : { name: scenario.name, module: options.module },
+      seed,
+      machine: { ...config },
+      images: images.records(),
+      chunkEvents: options.chunkEvents ?? CHUNK_EVENTS,
+    };
+    this.#scenario = scenario;
+    this.#writer = new TraceWriter(header, (record) => {
+      this.#records.push(record.slice());
+      options.sink(record);
+    });
+    this.machine = new Machine(config, images, seed, (event) => this.#writer.write(event));
+  }
+
+  /** Events recorded so far. */
+  get events(): number {
+    return this.#writer.events;
+  }
+
+  /**
+   * Runs up to `steps` steps of the machine.
+   * @returns false once the machine has nothing more to do: it ended, or it is idle for ever unless somebody types
+   */
+  run(steps: number): boolean {
+    const { machine } = this;
+    for (let step = 0; step < steps; step++) {
+      if (this.#writer.full) this.#writer.closeChunk(machine.stateDigest());
+      const typed = this.#type();
+      if (!machine.step() && !typed) return false;
+    }
+    return true;
+  }
+
+  /** Closes the trace and judges the run. @param reason {@link STOPPED} when the machine could have gone on */
+  finish(reason?: typeof STOPPED): SessionResult {
+    const { machine } = this;
+    if (!this.#closed) {
+      this.#closed = true;
+      const ended = { reason: reason ?? machine.reason, durationNs: machine.now, retired: machine.retired };
+      this.#writer.write({ kind: "end", at: ended.durationNs, reason: ended.reason, retired: ended.retired });
+      this.#writer.close(machine.stateDigest(), ended);
+    }
+    const trace = new Trace(joined(this.#records), "the trace just recorded");
+    const run = new FinishedRun(machine, trace, reason ?? machine.reason);
+    const outcomes = Object.entries(this.#scenario.expect).map(([expectation, holds]) => ({ expectation, held: holds(run) }));
+    return { run, outcomes, trace, sha256: this.#writer.sha256() };
+  }
+
+  /** Types the scripted input that is due; true when there was some. */
+  #type(): boolean {
+    const entry = this.#scenario.input?.[this.#nextInput];
+    if (entry === undefined) return false;
+    const { domain, after, type } = entry;
+    if (after !== undefined) {
+      const shown = this.machine.console(domain);
+      const at = shown.indexOf(after, this.#seen.get(domain) ?? 0);
+      if (at < 0) return false;
+      this.#seen.set(domain, at + after.length);
+    }
+    this.#nextInput++;
+    this.machine.type(domain, latin1(type));
+    return true;
+  }
+}
+
+class FinishedRun implements Run {
+  readonly reason: string;
+  readonly durationNs: number;
+  readonly retired: number;
+  readonly #machine: Machine;
+  readonly #trace: Trace;
+  readonly #byKind = new Map<EventKindName, TraceEvent[]>();
+
+  constructor(machine: Machine, trace: Trace, reason: string) {
+    this.reason = reason;
+    this.durationNs = machine.now;
+    this.retired = machine.retired;
+    this.#machine = machine;
+    this.#trace = trace;
+  }
+
+  console(domain: string): string {
+    return this.#machine.console(domain);
+  }
+
+  ended(domain: string): string {
+    return this.#machine.ended(domain);
+  }
+
+  events<K extends EventKindName>(kind: K): EventOf<K>[] {
+    if (this.#byKind.size === 0) {
+      for (const event of this.#trace.events()) {
+        const list = this.#byKind.get(event.kind);
+        if (list === undefined) this.#byKind.set(event.kind, [event]);
+        else list.push(event);
+      }
+    }
+    return (this.#byKind.get(kind) ?? []) as EventOf<K>[];
+  }
+
+  allEvents(): Iterable<TraceEvent> {
+    return this.#trace.events();
+  }
+}
+
+function joined(records: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(records.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const record of records) {
+    bytes.set(record, at);
+    at += record.length;
+  }
+  return bytes;
+}
+
+/** One byte a character, as a terminal in Latin-1 sends it. @throws InputError on characters beyond U+00FF */
+export function latin1(text: string): Uint8Array {
+  return Uint8Array.from(text, (character) => {
+    const code = character.charCodeAt(0);
+    if (code > 0xff) throw new InputError(`${JSON.stringify(character)} is no Latin-1 character`, "console input");
+    return code;
+  });
+}

@@ -1,0 +1,82 @@
+// Part: watches: who wants to hear of which changes (docs/misc/xenstore.txt, WATCH).
+
+import type { Store } from "./store.ts";
+import { isBelow, StoreError } from "./wire.ts";
+
+/** Watches of one guest (xenstored's quota-watch). */
+const MAX_WATCHES = 128;
+
+/** Paths that are events rather than nodes; only the control domain hears of them. */
+export const INTRODUCE_DOMAIN = "@introduceDomain";
+export const RELEASE_DOMAIN = "@releaseDomain";
+
+export interface Watch {
+  readonly domid: number;
+  /** As the watcher wrote it. */
+  readonly given: string;
+  /** Absolute, or a special path. */
+  readonly path: string;
+  readonly token: string;
+}
+
+export class Watches {
+  readonly #store: Store;
+  readonly #deliver: (watch: Watch, path: string) => void;
+  #watches: Watch[] = [];
+
+  /** @param deliver takes an event for a watch, with the changed path in the form in which the watch was written */
+  constructor(store: Store, deliver: (watch: Watch, path: string) => void) {
+    this.#store = store;
+    this.#deliver = deliver;
+  }
+
+  /** @throws StoreError EEXIST, E2BIG */
+  add(watch: Watch): void {
+    if (this.#watches.some((other) => same(other, watch))) throw new StoreError("EEXIST");
+    const held = this.#watches.filter(({ domid }) => domid === watch.domid).length;
+    if (watch.domid !== 0 && held >= MAX_WATCHES) throw new StoreError("E2BIG");
+    this.#watches.push(watch);
+  }
+
+  /** @throws StoreError ENOENT */
+  remove(watch: Watch): void {
+    const kept = this.#watches.filter((other) => !same(other, watch));
+    if (kept.length === this.#watches.length) throw new StoreError("ENOENT");
+    this.#watches = kept;
+  }
+
+  removeAll(domid: number): void {
+    this.#watches = this.#watches.filter((watch) => watch.domid !== domid);
+  }
+
+  /** Every watch fires once when it is set, whatever its path holds. */
+  fireFirst(watch: Watch): void {
+    this.#deliver(watch, watch.given);
+  }
+
+  /** A node changed. One that was removed is told to whoever watches it or something above, also those who may no longer read it. */
+  fire(path: string, removed: boolean): void {
+    for (const watch of this.#watches) {
+      if (!isBelow(path, watch.path)) continue;
+      if (!removed && !this.#store.mayRead(watch.domid, path)) continue;
+      const suffix = watch.path === "/" ? path : path.slice(watch.path.length);
+      this.#deliver(watch, watch.given === "/" ? path : watch.given + suffix);
+    }
+  }
+
+  fireSpecial(path: typeof INTRODUCE_DOMAIN | typeof RELEASE_DOMAIN): void {
+    for (const watch of this.#watches) if (watch.path === path && watch.domid === 0) this.#deliver(watch, path);
+  }
+
+  save(): Watch[] {
+    return this.#watches.map((watch) => ({ ...watch }));
+  }
+
+  load(watches: readonly Watch[]): void {
+    this.#watches = watches.map((watch) => ({ ...watch }));
+  }
+}
+
+function same(a: Watch, b: Watch): boolean {
+  return a.domid === b.domid && a.path === b.path && a.token === b.token;
+}
