@@ -13,6 +13,7 @@ export const EXPONENT_MASK = 0x7fff;
 export const SIGN_BIT = 0x8000;
 export const INTEGER_BIT = 1n << 63n;
 export const QUIET_BIT = 1n << 62n;
+const TWO_TO_64 = 1n << 64n;
 
 /** The QNaN floating-point indefinite (SDM Vol. 1, table 4-3), the masked answer to an invalid operation. */
 export const INDEFINITE: Extended = { signExponent: 0xffff, significand: INTEGER_BIT | QUIET_BIT };
@@ -58,11 +59,16 @@ export interface Finite {
 export function unpack(x: Extended): Finite {
   const shift = 64 - bitLength(x.significand);
   const exponent = Math.max(exponentOf(x), 1) - EXPONENT_BIAS - 63 - shift;
-  return { negative: isNegative(x), exponent, significand: x.significand << BigInt(shift) };
+  return {
+    negative: isNegative(x),
+    exponent,
+    significand: shift === 0 ? x.significand : x.significand << BigInt(shift),
+  };
 }
 
 /** The number of bits of a non-negative integer; 0 for 0. */
 export function bitLength(value: bigint): number {
+  if (value >= INTEGER_BIT && value < TWO_TO_64) return 64; // what a normalised significand has
   if (value === 0n) return 0;
   const digits = value.toString(16);
   return 4 * digits.length + 28 - Math.clz32(Number.parseInt(digits.charAt(0), 16));

@@ -370,7 +370,7 @@ export const GROUPS: readonly Group[] = [
   { page: "FCLEX/FNCLEX", kind: "no-wait", rows: [["DB E2", "FNCLEX", clearExceptions]] },
   { page: "FINIT/FNINIT", kind: "no-wait", rows: [["DB E3", "FNINIT", initialize]] },
   {
-    // Instructions of the 8087 and 287 that later units ignore (SDM Vol. 3B, 23.18.9).
+    // Instructions of the 8087 and 287 that later units ignore (SDM Vol. 3B, "Obsolete Instructions" of the x87 compatibility section).
     page: "Intel 8087 and 287 compatibility",
     kind: "no-wait",
     rows: [
