@@ -94,7 +94,7 @@ export class PortBus extends Bus {
   }
 
   protected override find(port: number): Range | undefined {
-    return port < PORT_COUNT ? this.#ranges[this.#owner[port]!] : undefined;
+    return this.#ranges[this.#owner[port] ?? 0];
   }
 
   protected override overlapping(first: number, last: number): Range | undefined {

@@ -84,13 +84,14 @@ function mix(value: number): number {
 }
 
 /**
- * A 64-bit digest of a memory kept page by page: the sum modulo 2^64 of the pages' digests, each seeded with its number.
+ * A 64-bit digest of a memory kept page by page: the pages' digests, each seeded with the page's number, are summed in two
+ * halves modulo 2^32.
  * A page of zeros counts as 0, so a new memory costs nothing. Starts as the digest of a memory full of zeros.
  */
 export class PageDigest {
   readonly #bytes: Uint8Array;
   readonly #words: Int32Array;
-  /** High and low halves of each page's share in the sum. */
+  /** High and low halves of each page's share in the sums. */
   readonly #high: Uint32Array;
   readonly #low: Uint32Array;
   #sumHigh = 0;
@@ -111,10 +112,8 @@ export class PageDigest {
     assert(page >= 0 && page < this.#low.length, `page ${page} is outside the memory`);
     if (isZeroPage(this.#words, page)) hashed.fill(0);
     else hash(this.#bytes.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE), page + 1);
-    const low = this.#sumLow - this.#low[page]! + hashed[1]!;
-    const carry = Math.floor(low / 2 ** 32);
-    this.#sumLow = low >>> 0;
-    this.#sumHigh = (this.#sumHigh - this.#high[page]! + hashed[0]! + carry) >>> 0;
+    this.#sumHigh = (this.#sumHigh - this.#high[page]! + hashed[0]!) >>> 0;
+    this.#sumLow = (this.#sumLow - this.#low[page]! + hashed[1]!) >>> 0;
     this.#high[page] = hashed[0]!;
     this.#low[page] = hashed[1]!;
   }

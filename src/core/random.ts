@@ -68,7 +68,7 @@ export class RandomStream {
     if (!valid || ![index, weyl, ...words].every((word) => (word | 0) === word)) {
       throw new InputError("not a generator's state", `snapshot of the random stream ${this.name}`);
     }
-    this.#generator = xor4096("", { state: { i: index, w: weyl, X: [...words] } });
+    this.#generator = xor4096("", { state: { i: index, w: weyl, X: words } });
   }
 }
 
