@@ -2,7 +2,9 @@
 
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Machine } from "../cpu/x87/machine.ts";
+import { NotModelled } from "../../src/core/errors.ts";
+import { X87 } from "../../src/cpu/x87/unit.ts";
+import { exceptionOf, Machine } from "../cpu/x87/machine.ts";
 
 /** FNINIT's control word with precision control at 53 bits. */
 const DOUBLE_PRECISION = 0x027f;
@@ -145,5 +147,38 @@ test("FXTRACT and FSCALE are inverse to each other", () => {
       m.execute(0xdd, 0x1f);
       expect(m.double).toBe(x);
     }),
+  );
+});
+
+test("any instruction on any state ends in a state that can be saved and restored, an exception, or not modelled", () => {
+  const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
+  fc.assert(
+    fc.property(
+      bytes(108),
+      bytes(512),
+      fc.integer({ min: 0xd8, max: 0xdf }),
+      fc.integer({ min: 0, max: 0xff }),
+      fc.boolean(),
+      (image, operand, opcode, modrm, masked) => {
+        const m = new Machine();
+        m.memory.set(image);
+        if (masked) m.memory.set([0x7f, 0, 0, 0, 0], 0);
+        m.execute(0xdd, 0x27); // FRSTOR
+        m.memory.set(operand);
+        const before = m.unit.save();
+        try {
+          const vector = exceptionOf(() => m.execute(opcode, modrm));
+          expect([undefined, 6, 16]).toContain(vector);
+          if (vector !== undefined) expect(m.unit.save()).toEqual(before);
+        } catch (error) {
+          if (!(error instanceof NotModelled)) throw error;
+          expect(m.unit.save()).toEqual(before);
+        }
+        const other = new X87();
+        other.load(m.unit.save());
+        expect(other.save()).toEqual(m.unit.save());
+      },
+    ),
+    { numRuns: 2000 },
   );
 });
