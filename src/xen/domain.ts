@@ -1,10 +1,30 @@
+// Part: a guest domain: its memory, its tables and its vCPUs, as plain data with few operations. What needs the processor or
+// other domains is the hypervisor's.
+
+import type { GuestMemory } from "../core/memory.ts";
+import { PARAMS_H } from "./abi/constants.ts";
+import { EventChannels, type EventChannelsState, type EventNetwork, type EventSink } from "./event-channels.ts";
+import type { FrameAllocator } from "./frames.ts";
+import {
+  GrantMappings,
+  type GrantMappingsState,
+  type GrantOwner,
+  GrantTable,
+  type GrantTableState,
+} from "./grant-table.ts";
+import { type P2m, P2M_RAM, type P2mState } from "./p2m.ts";
+import { PORTS_2L, SharedInfo } from "./shared-info.ts";
+import type { MemoryMapEntry } from "./start-info.ts";
+import type { Vcpu, VcpuState } from "./vcpu.ts";
+
 export interface ModuleImage {
   readonly bytes: Uint8Array;
   readonly commandLine: string;
 }
+
 export interface DomainConfig {
   readonly name: string;
-  /** Default: the lowest number from 1 on that is free. */
+  /** Default: the lowest number from 1 on that was never used. */
   readonly domid?: number;
   /** Bytes; a whole number of pages. */
   readonly memorySize: number;
@@ -13,14 +33,174 @@ export interface DomainConfig {
   readonly commandLine: string;
   readonly modules?: readonly ModuleImage[];
 }
-export interface Domain {
+
+export type DomainStatus = "running" | "shutdown" | "crashed" | "destroyed";
+
+/** How the domain asked to be told of events (HVM_PARAM_CALLBACK_IRQ, hvm/params.h). */
+export type CallbackVia =
+  | { readonly type: "none" }
+  | { readonly type: "gsi"; readonly gsi: number }
+  | { readonly type: "pci-intx"; readonly bus: number; readonly devfn: number; readonly intx: number }
+  | { readonly type: "vector"; readonly vector: number };
+
+/** Decodes the parameter's value: type in bits 63:56. Unknown types mean none, as in Xen. */
+export function callbackVia(value: bigint): CallbackVia {
+  const low = Number(value & 0xffff_ffffn);
+  switch (Number(value >> 56n)) {
+    case PARAMS_H.HVM_PARAM_CALLBACK_TYPE_GSI:
+      return (low & 0xff) === 0 ? { type: "none" } : { type: "gsi", gsi: low & 0xff };
+    case PARAMS_H.HVM_PARAM_CALLBACK_TYPE_PCI_INTX:
+      return { type: "pci-intx", bus: (low >>> 16) & 0xffff, devfn: (low >>> 8) & 0xff, intx: low & 3 };
+    case PARAMS_H.HVM_PARAM_CALLBACK_TYPE_VECTOR:
+      return { type: "vector", vector: low & 0xff };
+    default:
+      return { type: "none" };
+  }
+}
+
+/** A ring page that the domain builder gave to the guest, and the guest's end of its event channel. */
+export interface BootRing {
+  readonly gfn: number;
+  readonly port: number;
+}
+
+export interface DomainState {
+  domid: number;
+  name: string;
+  status: string;
+  shutdownReason: number;
+  params: bigint[];
+  sharedInfoFrame: number;
+  memoryMap: { address: number; size: number; type: number }[];
+  maxPages: number;
+  console: { gfn: number; port: number };
+  store: { gfn: number; port: number };
+  p2m: P2mState;
+  events: EventChannelsState;
+  grants: GrantTableState;
+  mappings: GrantMappingsState;
+  vcpus: VcpuState[];
+}
+
+/** What raises upcalls and wakes vCPUs; the hypervisor. */
+export interface UpcallSink extends EventNetwork {
+  upcall(vcpu: Vcpu, port: number): void;
+}
+
+export class Domain implements GrantOwner, EventSink {
   readonly domid: number;
   readonly name: string;
-  /** running, or how it ended. */
-  readonly state: "running" | "shutdown" | "crashed" | "destroyed";
+  readonly p2m: P2m;
+  readonly sharedInfoFrame: number;
+  readonly shared: SharedInfo;
+  readonly events: EventChannels;
+  readonly grants: GrantTable;
+  readonly mappings = new GrantMappings();
+  readonly vcpus: Vcpu[] = [];
+  readonly params: bigint[] = Array.from({ length: PARAMS_H.HVM_NR_PARAMS }, () => 0n);
+  status: DomainStatus = "running";
   /** A SHUTDOWN_ value (sched.h) after the end. */
-  readonly shutdownReason: number | undefined;
-  /** The guest's ends of its console and store channels, and the guest frames of the rings. */
-  readonly console: { readonly gfn: number; readonly port: number };
-  readonly store: { readonly gfn: number; readonly port: number };
+  shutdownReason: number | undefined = undefined;
+  memoryMap: readonly MemoryMapEntry[] = [];
+  /** Pages of its own that the domain may have. */
+  maxPages = 0;
+  console: BootRing = { gfn: 0, port: 0 };
+  store: BootRing = { gfn: 0, port: 0 };
+  readonly #sink: UpcallSink;
+
+  constructor(
+    domid: number,
+    name: string,
+    parts: {
+      readonly memory: GuestMemory;
+      readonly frames: FrameAllocator;
+      readonly p2m: P2m;
+      readonly sharedInfoFrame: number;
+      readonly sink: UpcallSink;
+    },
+  ) {
+    this.domid = domid;
+    this.name = name;
+    this.p2m = parts.p2m;
+    this.sharedInfoFrame = parts.sharedInfoFrame;
+    this.shared = new SharedInfo(parts.memory, parts.sharedInfoFrame);
+    this.grants = new GrantTable(parts.memory, parts.frames);
+    this.events = new EventChannels(domid, PORTS_2L, this, parts.sink);
+    this.#sink = parts.sink;
+  }
+
+  get vcpuCount(): number {
+    return this.vcpus.length;
+  }
+
+  get callback(): CallbackVia {
+    return callbackVia(this.params[PARAMS_H.HVM_PARAM_CALLBACK_IRQ] ?? 0n);
+  }
+
+  ownFrame(gfn: number): number {
+    return this.p2m.typeOf(gfn) === P2M_RAM ? this.p2m.frameOf(gfn) : -1;
+  }
+
+  /** Xen's evtchn_2l_set_pending. */
+  setPending(port: number, vcpuId: number): boolean {
+    if (!this.shared.setPending(port)) return false;
+    const vcpu = this.vcpus[vcpuId] ?? this.vcpus[0];
+    if (vcpu !== undefined && !this.shared.masked(port)) this.#select(vcpu, port);
+    for (const poller of this.vcpus) poller.polled(port);
+    return true;
+  }
+
+  clearPending(port: number): void {
+    this.shared.clearPending(port);
+  }
+
+  /** Xen's evtchn_2l_unmask. */
+  unmask(port: number, vcpuId: number): void {
+    const vcpu = this.vcpus[vcpuId] ?? this.vcpus[0];
+    if (this.shared.clearMask(port) && this.shared.pending(port) && vcpu !== undefined) this.#select(vcpu, port);
+  }
+
+  #select(vcpu: Vcpu, port: number): void {
+    if (!this.shared.select(vcpu.vcpuInfo, port)) return;
+    if (this.shared.raiseUpcall(vcpu.vcpuInfo)) this.#sink.upcall(vcpu, port);
+  }
+
+  save(): DomainState {
+    return {
+      domid: this.domid,
+      name: this.name,
+      status: this.status,
+      shutdownReason: this.shutdownReason ?? -1,
+      params: [...this.params],
+      sharedInfoFrame: this.sharedInfoFrame,
+      memoryMap: this.memoryMap.map((entry) => ({ ...entry })),
+      maxPages: this.maxPages,
+      console: { ...this.console },
+      store: { ...this.store },
+      p2m: this.p2m.save(),
+      events: this.events.save(),
+      grants: this.grants.save(),
+      mappings: this.mappings.save(),
+      vcpus: this.vcpus.map((vcpu) => vcpu.save()),
+    };
+  }
+
+  /** Takes over everything but what the constructor fixed. */
+  load(state: DomainState): void {
+    this.status = state.status as DomainStatus;
+    this.shutdownReason = state.shutdownReason < 0 ? undefined : state.shutdownReason;
+    for (const [index, value] of state.params.entries()) this.params[index] = value;
+    this.memoryMap = state.memoryMap.map((entry) => ({ ...entry }));
+    this.maxPages = state.maxPages;
+    this.console = { ...state.console };
+    this.store = { ...state.store };
+    this.p2m.load(state.p2m);
+    this.events.load(state.events);
+    this.grants.load(state.grants);
+    this.mappings.load(state.mappings);
+    for (const [index, vcpu] of this.vcpus.entries()) {
+      const saved = state.vcpus[index];
+      if (saved !== undefined) vcpu.load(saved);
+    }
+  }
 }

@@ -1,4 +1,133 @@
-export interface Vcpu {
-  readonly domid: number;
+// Part: a virtual processor: what the hypervisor keeps of it beside its VMCS. Whether it runs, what it waits for, the registers
+// that the VMCS has no fields for, and the events to inject.
+
+import type { Domain } from "./domain.ts";
+
+/** Registers that VM exits leave in the processor, saved while another vCPU has it. */
+export interface SavedRegisters {
+  gpr: number[];
+  cr2: number;
+  dr: number[];
+  x87: unknown;
+}
+
+/** An event for the next VM entry, in the VM-entry interruption-information format (SDM Vol. 3 table 25-17). */
+export interface Injection {
+  information: number;
+  errorCode: number;
+  instructionLength: number;
+}
+
+export type RunState = "running" | "blocked" | "down";
+
+export interface VcpuState {
+  id: number;
+  run: string;
+  waitsFor: string;
+  vmcs: number;
+  launched: boolean;
+  vcpuInfo: number;
+  upcallVector: number;
+  requested: number[];
+  injection: Injection | null;
+  windowOpen: boolean;
+  polling: number[];
+  registers: SavedRegisters | null;
+  periodNs: number;
+}
+
+export class Vcpu {
+  readonly domain: Domain;
   readonly id: number;
+  /** Host-physical address of its VMCS region. */
+  readonly vmcs: number;
+  launched = false;
+  run: RunState = "running";
+  /** For the deadlock report: what a vCPU that does not run waits for. */
+  waitsFor = "";
+  /** Host-physical address of its vcpu_info. */
+  vcpuInfo: number;
+  /** HVMOP_set_evtchn_upcall_vector; 0 for none. */
+  upcallVector = 0;
+  /** Vectors requested of the (edge-triggered) local interrupt controller, ascending. */
+  requested: number[] = [];
+  injection: Injection | undefined = undefined;
+  /** Interrupt-window exiting is set in the VMCS. */
+  windowOpen = false;
+  /** Ports that SCHEDOP_poll waits for. */
+  polling: number[] = [];
+  registers: SavedRegisters | undefined = undefined;
+  /** Period of the periodic timer, 0 when it is stopped. */
+  periodNs = 0;
+
+  constructor(domain: Domain, id: number, vmcs: number, vcpuInfo: number) {
+    this.domain = domain;
+    this.id = id;
+    this.vmcs = vmcs;
+    this.vcpuInfo = vcpuInfo;
+  }
+
+  get domid(): number {
+    return this.domain.domid;
+  }
+
+  get runnable(): boolean {
+    return this.run === "running" && this.domain.status === "running";
+  }
+
+  block(waitsFor: string): void {
+    this.run = "blocked";
+    this.waitsFor = waitsFor;
+  }
+
+  /** Xen's vcpu_unblock: whatever it waited for, it runs again. */
+  wake(): void {
+    if (this.run !== "blocked") return;
+    this.run = "running";
+    this.waitsFor = "";
+    this.polling = [];
+  }
+
+  /** A port became pending: ends a poll that names it, masked or not. */
+  polled(port: number): void {
+    if (this.polling.includes(port)) this.wake();
+  }
+
+  requestVector(vector: number): void {
+    if (this.requested.includes(vector)) return;
+    this.requested.push(vector);
+    this.requested.sort((a, b) => a - b);
+  }
+
+  save(): VcpuState {
+    return {
+      id: this.id,
+      run: this.run,
+      waitsFor: this.waitsFor,
+      vmcs: this.vmcs,
+      launched: this.launched,
+      vcpuInfo: this.vcpuInfo,
+      upcallVector: this.upcallVector,
+      requested: [...this.requested],
+      injection: this.injection === undefined ? null : { ...this.injection },
+      windowOpen: this.windowOpen,
+      polling: [...this.polling],
+      registers: this.registers ?? null,
+      periodNs: this.periodNs,
+    };
+  }
+
+  load(state: VcpuState): void {
+    this.launched = state.launched;
+    this.run = state.run as RunState;
+    this.waitsFor = state.waitsFor;
+    this.vcpuInfo = state.vcpuInfo;
+    this.upcallVector = state.upcallVector;
+    this.requested = [...state.requested];
+    this.injection = state.injection === null ? undefined : { ...state.injection };
+    this.windowOpen = state.windowOpen;
+    this.polling = [...state.polling];
+    this.registers = state.registers ?? undefined;
+    this.periodNs = state.periodNs;
+  }
 }

@@ -1,0 +1,101 @@
+// Part: the PVH domain builder (docs/misc/pvh.pandoc; Xen's libxenguest). Memory from 0, the kernel where its ELF says, modules and start
+// info after it, console and store rings in the special pages, grants 0 and 1 seeded for the control domain.
+
+import { InputError } from "../core/errors.ts";
+import { type GuestMemory, PAGE_SHIFT, PAGE_SIZE } from "../core/memory.ts";
+import { GRANT_TABLE_H, PARAMS_H } from "./abi/constants.ts";
+import type { Domain, DomainConfig } from "./domain.ts";
+import { parsePvhImage } from "./elf.ts";
+import type { FrameAllocator } from "./frames.ts";
+import { P2M_RAM } from "./p2m.ts";
+import { CONSOLE_GFN, MAX_MEMORY_SIZE, memoryMap, type PlacedModule, STORE_GFN, startInfo } from "./start-info.ts";
+
+/** MAX_GUEST_CMDLINE (xen.h). */
+const MAX_COMMAND_LINE = 1024;
+/** xl passes one or two; the list must stay small beside the kernel. */
+const MAX_MODULES = 16;
+
+export interface BuiltDomain {
+  readonly entry: number;
+  /** Guest-physical address of hvm_start_info. */
+  readonly startInfo: number;
+}
+
+/** What the builder needs from the hypervisor. */
+export interface BuilderHost {
+  readonly memory: GuestMemory;
+  readonly frames: FrameAllocator;
+  /** The domain that serves consoles and the store. */
+  readonly controlDomain: number;
+}
+
+/** Fills in a new domain. @throws InputError when image, options and memory do not fit each other */
+export function buildDomain(domain: Domain, config: DomainConfig, host: BuilderHost): BuiltDomain {
+  const context = `domain ${config.name}`;
+  const { memorySize } = config;
+  if (!Number.isSafeInteger(memorySize) || memorySize <= 0 || memorySize % PAGE_SIZE !== 0) {
+    throw new InputError(`${memorySize} bytes of memory are no whole number of pages`, context);
+  }
+  if (memorySize > MAX_MEMORY_SIZE) {
+    throw new InputError(`${memorySize} bytes of memory, at most ${MAX_MEMORY_SIZE}`, context);
+  }
+  const modules = config.modules ?? [];
+  if (modules.length > MAX_MODULES) throw new InputError(`${modules.length} modules, at most ${MAX_MODULES}`, context);
+  for (const line of [config.commandLine, ...modules.map((module) => module.commandLine)]) {
+    if (line.length >= MAX_COMMAND_LINE) {
+      throw new InputError(`a command line of ${line.length} characters, at most ${MAX_COMMAND_LINE - 1}`, context);
+    }
+  }
+  const image = parsePvhImage(config.kernel, `kernel of ${context}`);
+  const pageUp = (address: number) => Math.ceil(address / PAGE_SIZE) * PAGE_SIZE;
+  let end = pageUp(image.end);
+  const placed: PlacedModule[] = modules.map(({ bytes, commandLine }) => {
+    const address = end;
+    end = pageUp(end + bytes.length);
+    return { address, size: bytes.length, commandLine };
+  });
+  domain.memoryMap = memoryMap(memorySize);
+  const info = startInfo(end, config.commandLine, placed, domain.memoryMap);
+  if (pageUp(end + info.length) > memorySize) {
+    throw new InputError(`kernel, modules and start info need ${pageUp(end + info.length)} bytes of memory, there are ${memorySize}`, context);
+  }
+
+  const pages = memorySize / PAGE_SIZE;
+  domain.maxPages = pages + 2;
+  if (host.frames.available < pages) {
+    throw new InputError(`${pages} pages of memory, the host has ${host.frames.available} left`, context);
+  }
+  for (let gfn = 0; gfn < pages; gfn++) populate(domain, host, gfn, context);
+  for (const gfn of [STORE_GFN, CONSOLE_GFN]) populate(domain, host, gfn, context);
+  for (const segment of image.segments) copyIn(domain, host.memory, segment.address, segment.bytes);
+  for (const [index, module] of modules.entries()) copyIn(domain, host.memory, placed[index]!.address, module.bytes);
+  copyIn(domain, host.memory, end, info);
+
+  if (!domain.grants.grow(1)) throw new InputError("the host's memory is used up", context);
+  domain.grants.seed(GRANT_TABLE_H.GNTTAB_RESERVED_CONSOLE, host.controlDomain, CONSOLE_GFN);
+  domain.grants.seed(GRANT_TABLE_H.GNTTAB_RESERVED_XENSTORE, host.controlDomain, STORE_GFN);
+  domain.store = { gfn: STORE_GFN, port: domain.events.allocUnbound(host.controlDomain) };
+  domain.console = { gfn: CONSOLE_GFN, port: domain.events.allocUnbound(host.controlDomain) };
+  domain.params[PARAMS_H.HVM_PARAM_STORE_PFN] = BigInt(domain.store.gfn);
+  domain.params[PARAMS_H.HVM_PARAM_STORE_EVTCHN] = BigInt(domain.store.port);
+  domain.params[PARAMS_H.HVM_PARAM_CONSOLE_PFN] = BigInt(domain.console.gfn);
+  domain.params[PARAMS_H.HVM_PARAM_CONSOLE_EVTCHN] = BigInt(domain.console.port);
+  return { entry: image.entry, startInfo: end };
+}
+
+function populate(domain: Domain, host: BuilderHost, gfn: number, context: string): void {
+  const frame = host.frames.allocate();
+  if (frame === undefined || !domain.p2m.set(gfn, frame, P2M_RAM)) {
+    throw new InputError("the host's memory is used up", context);
+  }
+}
+
+function copyIn(domain: Domain, memory: GuestMemory, address: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) {
+    const at = address + done;
+    const offset = at % PAGE_SIZE;
+    const count = Math.min(PAGE_SIZE - offset, bytes.length - done);
+    memory.write((domain.p2m.frameOf(at >>> PAGE_SHIFT) << PAGE_SHIFT) + offset, bytes.subarray(done, done + count));
+    done += count;
+  }
+}

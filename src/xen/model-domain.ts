@@ -1,0 +1,219 @@
+// Part: a model domain: programs without a processor of their own that use the hypervisor as a domain does. A notification makes
+// a port pending and arms the domain's one upcall alarm; when it fires, the handlers of all pending ports run in port order.
+
+import type { Clock } from "../core/clock.ts";
+import { assert, OutOfRange } from "../core/errors.ts";
+import { type GuestMemory, PAGE_SHIFT, PAGE_SIZE } from "../core/memory.ts";
+import type { Snapshotable } from "../core/snapshot.ts";
+import type { Emit } from "../trace/events.ts";
+import { GRANT_TABLE_H as G } from "./abi/constants.ts";
+import type { DomainServices, GrantMapping } from "./backend-host.ts";
+import { EventChannels, type EventChannelsState, type EventNetwork, type EventSink } from "./event-channels.ts";
+import { GrantMappings, type GrantMappingsState, type GrantOwner } from "./grant-table.ts";
+
+/** Two-level ABI of a 64-bit domain (EVTCHN_2L_NR_CHANNELS): what a control domain has. */
+const PORTS = 4096;
+
+export interface ModelDomainParts {
+  readonly memory: GuestMemory;
+  readonly clock: Clock;
+  readonly emit: Emit;
+  readonly latencyNs: number;
+  readonly network: EventNetwork;
+  readonly ownerOf: (domid: number) => GrantOwner | undefined;
+}
+
+export interface ModelDomainState {
+  domid: number;
+  pending: number[];
+  events: EventChannelsState;
+  mappings: GrantMappingsState;
+}
+
+export class ModelDomain implements DomainServices, EventSink, Snapshotable<ModelDomainState> {
+  readonly domid: number;
+  readonly clock: Clock;
+  readonly emit: Emit;
+  readonly vcpuCount = 1;
+  readonly events: EventChannels;
+  readonly #parts: ModelDomainParts;
+  readonly #mappings = new GrantMappings();
+  readonly #handlers = new Map<number, () => void>();
+  readonly #upcall: { set(deadlineNs: number): void };
+  #pending: number[] = [];
+
+  constructor(domid: number, parts: ModelDomainParts) {
+    this.domid = domid;
+    this.clock = parts.clock;
+    this.emit = parts.emit;
+    this.#parts = parts;
+    this.events = new EventChannels(domid, PORTS, this, parts.network);
+    this.#upcall = parts.clock.alarm(`dom${domid} upcall`, () => this.#deliver());
+  }
+
+  setPending(port: number): boolean {
+    if (this.#pending.includes(port)) return false;
+    if (this.#pending.length === 0) this.#upcall.set(this.clock.now + this.#parts.latencyNs);
+    this.#pending.push(port);
+    return true;
+  }
+
+  clearPending(port: number): void {
+    this.#pending = this.#pending.filter((other) => other !== port);
+  }
+
+  /** Ports of a model domain are never masked. */
+  unmask(): void {}
+
+  bindInterdomain(remoteDomain: number, remotePort: number, handler: () => void): number {
+    const port = this.events.bindInterdomain(remoteDomain, remotePort);
+    if (port > 0) this.#handlers.set(port, handler);
+    return port;
+  }
+
+  notify(port: number): void {
+    this.events.send(port);
+  }
+
+  unbind(port: number): void {
+    this.events.close(port);
+    this.#handlers.delete(port);
+  }
+
+  adoptPort(port: number, handler: () => void): void {
+    if (this.events.channel(port) !== undefined) this.#handlers.set(port, handler);
+  }
+
+  mapGrant(owner: number, ref: number, readOnly: boolean): GrantMapping | number {
+    const granter = this.#parts.ownerOf(owner);
+    const handle =
+      granter === undefined ? G.GNTST_bad_domain : this.#mappings.map(this.domid, granter, ref, readOnly);
+    this.emit({
+      kind: "grant-map",
+      at: this.clock.now,
+      domain: this.domid,
+      owner,
+      ref,
+      readOnly,
+      handle: Math.max(handle, 0),
+      status: Math.min(handle, 0),
+    });
+    return handle < 0 ? handle : this.#mapping(handle, readOnly);
+  }
+
+  adoptMapping(handle: number): GrantMapping | undefined {
+    const entry = this.#mappings.get(handle);
+    return entry === undefined ? undefined : this.#mapping(handle, entry.readOnly);
+  }
+
+  copyFromGrant(owner: number, ref: number, offset: number, length: number): Uint8Array | number {
+    const copied = this.#copy(owner, ref, offset, length, true, (address) => this.#parts.memory.read(address, length));
+    this.#copied(owner, ref, false, offset, length, typeof copied === "number" ? copied : G.GNTST_okay);
+    return copied;
+  }
+
+  copyToGrant(owner: number, ref: number, offset: number, bytes: Uint8Array): number {
+    const status = this.#copy(owner, ref, offset, bytes.length, false, (address) => {
+      this.#parts.memory.write(address, bytes);
+      return G.GNTST_okay;
+    });
+    this.#copied(owner, ref, true, offset, bytes.length, status);
+    return status;
+  }
+
+  /** Host frames of other domains that this one has mapped. */
+  mappedFrames(): number[] {
+    return this.#mappings.handles().flatMap((handle) => this.#mappings.get(handle)?.frame ?? []);
+  }
+
+  save(): ModelDomainState {
+    return {
+      domid: this.domid,
+      pending: [...this.#pending],
+      events: this.events.save(),
+      mappings: this.#mappings.save(),
+    };
+  }
+
+  /** Handlers are the programs' to give back: see `adoptPort`. */
+  load(state: ModelDomainState): void {
+    this.#pending = [...state.pending];
+    this.events.load(state.events);
+    this.#mappings.load(state.mappings);
+    this.#handlers.clear();
+  }
+
+  #deliver(): void {
+    const ports = this.#pending.sort((a, b) => a - b);
+    this.#pending = [];
+    for (const port of ports) this.#handlers.get(port)?.();
+  }
+
+  #copy<T>(
+    owner: number,
+    ref: number,
+    offset: number,
+    length: number,
+    readOnly: boolean,
+    move: (address: number) => T,
+  ): T | number {
+    const granter = this.#parts.ownerOf(owner);
+    if (granter === undefined) return G.GNTST_bad_domain;
+    if (offset + length > PAGE_SIZE) return G.GNTST_bad_copy_arg;
+    const use = granter.grants.acquire(ref, this.domid, readOnly);
+    if (typeof use === "number") return use;
+    const frame = granter.ownFrame(use.gfn);
+    const result = frame < 0 ? G.GNTST_general_error : move((frame << PAGE_SHIFT) + offset);
+    granter.grants.release(ref, readOnly);
+    return result;
+  }
+
+  #copied(owner: number, ref: number, toGrant: boolean, offset: number, length: number, status: number): void {
+    const at = this.clock.now;
+    this.emit({ kind: "grant-copy", at, domain: this.domid, owner, ref, toGrant, offset, length, status });
+  }
+
+  #unmap(handle: number): number {
+    const entry = this.#mappings.get(handle);
+    const owner = entry === undefined ? undefined : this.#parts.ownerOf(entry.owner);
+    const status = this.#mappings.unmap(handle, owner);
+    this.emit({ kind: "grant-unmap", at: this.clock.now, domain: this.domid, handle, status });
+    return status;
+  }
+
+  #mapping(handle: number, readOnly: boolean): GrantMapping {
+    const { memory } = this.#parts;
+    const at = (offset: number, width: number): number => {
+      const entry = this.#mappings.get(handle);
+      assert(entry !== undefined, `grant mapping ${handle} of dom${this.domid} is used after its end`);
+      if (!(offset >= 0 && offset + width <= PAGE_SIZE)) throw new OutOfRange(offset, width, "granted page");
+      return (entry.frame << PAGE_SHIFT) + offset;
+    };
+    const into = (offset: number, width: number): number => {
+      assert(!readOnly, `grant mapping ${handle} of dom${this.domid} is read-only`);
+      return at(offset, width);
+    };
+    return {
+      handle,
+      readOnly,
+      load8: (offset) => memory.load8(at(offset, 1)),
+      load16: (offset) => memory.load16(at(offset, 2)),
+      load32: (offset) => memory.load32(at(offset, 4)),
+      load64: (offset) => {
+        const address = at(offset, 8);
+        return (BigInt(memory.load32(address + 4)) << 32n) | BigInt(memory.load32(address));
+      },
+      store8: (offset, value) => memory.store8(into(offset, 1), value),
+      store16: (offset, value) => memory.store16(into(offset, 2), value),
+      store32: (offset, value) => memory.store32(into(offset, 4), value),
+      store64: (offset, value) => {
+        const address = into(offset, 8);
+        memory.store32(address, Number(value & 0xffff_ffffn));
+        memory.store32(address + 4, Number((value >> 32n) & 0xffff_ffffn));
+      },
+      read: (offset, length) => memory.read(at(offset, length), length),
+      write: (offset, bytes) => memory.write(into(offset, bytes.length), bytes),
+      unmap: () => this.#unmap(handle),
+    };
+  }
+}
