@@ -192,7 +192,7 @@ export function enterHandler(): Handler {
     const index = linear.shrU(12 - strideBits).and((TLB_ENTRIES - 1) << strideBits);
     const entry = b.let(index.add(word(ENGINE.tlb)));
     const codeBase = b.let(page.sub(base));
-    b.if(entry.load(32, TLB.executeTag).ne(page).or(codeBase.gtU(word(ENGINE.lastCodeBase))), fetch);
+    b.if(entry.load(32, TLB.executeTag).ne(page).or(codeBase.geU(word(ENGINE.codeBaseEnd))), fetch);
     b.store(32, i32(0), page, ENGINE.codeLinear);
     b.store(32, i32(0), codeBase, ENGINE.codeBase);
     b.store(32, i32(0), entry.load(32, TLB.physical), ENGINE.codePhysical);

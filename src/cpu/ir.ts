@@ -219,8 +219,6 @@ export const IMPORTS = {
   readForWrite: 4,
   /** (linear, width in bytes, value, record, left). */
   write: 5,
-  /** (linear, width in bytes, record, left): faults exactly as the write would; stores nothing. */
-  probeWrite: 4,
   /** (segment block, offset, width, write, record, left): faults unless the segment permits it. */
   checkSegment: 6,
   /** (vector, error code or −1, record, left): throws the fault. */

@@ -104,8 +104,8 @@ export const ENGINE = {
   current: engine + 20,
   /** Decoding mode in pages that lie in the code segment as a whole. */
   baseMode: engine + 24,
-  /** The greatest `codeBase` of such a page (unsigned). */
-  lastCodeBase: engine + 28,
+  /** One more than the greatest `codeBase` of such a page (unsigned), 0 when there is none. */
+  codeBaseEnd: engine + 28,
 } as const;
 
 /** Bits of the decoding mode: what besides the bytes decides how an instruction is decoded. */

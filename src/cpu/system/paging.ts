@@ -46,6 +46,8 @@ const ERROR_FETCH = 1 << 4;
 export interface Translation {
   /** Host-physical address of the byte asked for; −1 for open bus, −2 for what `Processor.emulate` takes for MMIO. */
   physical: number;
+  /** Guest-physical address of that byte. */
+  guestPhysical: number;
   /** A write is permitted by the page tables, by the EPT and by a set dirty flag. */
   writable: boolean;
   executable: boolean;
@@ -59,6 +61,7 @@ export interface Translation {
 /** Reused by every walk; copy what is to be kept. */
 const result: Translation = {
   physical: 0,
+  guestPhysical: 0,
   writable: false,
   executable: false,
   userAllowed: false,
@@ -219,6 +222,7 @@ function finish(
     result.global = false;
     result.largePage = false;
   }
+  result.guestPhysical = guestPhysical;
   result.physical = page < 0 ? page : page + (guestPhysical & 0xfff);
   result.dirtySet = (rights & DIRTY) !== 0;
   result.writable = (rights & WRITABLE) !== 0 && result.dirtySet && (ept & WRITE) !== 0;

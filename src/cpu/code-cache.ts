@@ -1,0 +1,280 @@
+// Part: decoded code, keyed by host-physical address and decoding mode.
+// Instructions are decoded in runs of consecutive records. Which bytes have been decoded is tracked in lines of 128 bytes;
+// a store to such a line turns the records of its instructions into lookups, in place, so that whoever is about to
+// dispatch them decodes afresh. Records are freed only all together, between two instructions.
+
+import { Decoder, MAX_INSTRUCTION_LENGTH } from "./decode.ts";
+import { HandlerTable, SPECIAL } from "./handlers.ts";
+import {
+  JUMP,
+  JUMP_BASE,
+  JUMP_ENTRIES,
+  JUMP_STRIDE,
+  MODE,
+  RAM_BASE,
+  RECORD,
+  RECORD_BASE,
+  RECORD_END,
+  RECORD_STRIDE,
+  SCRATCH_RECORD,
+} from "./layout.ts";
+import { SLOW_NAMES } from "./opcodes.ts";
+
+/** Instructions in a run; more than a run usually has, few enough that little is decoded in vain. */
+const MAX_RUN = 64;
+const LINE_SHIFT = 7;
+const PAGE = 4096;
+
+const slowIndex = new Map(SLOW_NAMES.map((name, index) => [name, index]));
+
+/** For one page and mode: the record of the instruction at each offset, 0 for none. */
+interface PageRecords {
+  readonly mode: number;
+  readonly records: Uint32Array;
+}
+
+export class CodeCache {
+  readonly handlers = new HandlerTable();
+  /** For each host-physical page one bit for each line of which something is decoded. */
+  readonly lines: Uint32Array;
+  /** Counts how often all records were freed. */
+  generation = 0;
+  readonly #words: Int32Array;
+  readonly #bytes: Uint8Array;
+  readonly #decoder = new Decoder();
+  readonly #pages = new Map<number, PageRecords[]>();
+  readonly #onCode: (page: number) => void;
+  #next = RECORD_BASE;
+  /** The bytes of an instruction that lies in two pages. */
+  readonly #joined = new Uint8Array(2 * MAX_INSTRUCTION_LENGTH);
+  /** Host-physical ranges of the instruction in the scratch record: first byte and length, twice. */
+  readonly #scratch: [number, number, number, number] = [0, 0, 0, 0];
+
+  /** @param onCode called with the host-physical address of a page of which a first line is decoded */
+  constructor(memory: WebAssembly.Memory, ramSize: number, onCode: (page: number) => void) {
+    this.#words = new Int32Array(memory.buffer);
+    this.#bytes = new Uint8Array(memory.buffer);
+    this.lines = new Uint32Array(Math.ceil(ramSize / PAGE));
+    this.#onCode = onCode;
+    this.reset();
+  }
+
+  /** The record of the instruction at `offset` of the code page at host-physical `page`. */
+  find(page: number, offset: number, mode: number): number {
+    const records = this.#records(page, mode);
+    let record = records[offset] as number;
+    if (record === 0) {
+      record = this.#decodeRun(page, offset, mode);
+    }
+    const physical = page + offset;
+    const slot = (JUMP_BASE + (physical & (JUMP_ENTRIES - 1)) * JUMP_STRIDE) >> 2;
+    this.#words[slot + (JUMP.physical >> 2)] = physical;
+    this.#words[slot + (JUMP.mode >> 2)] = mode;
+    this.#words[slot + (JUMP.record >> 2)] = record;
+    return record;
+  }
+
+  #records(page: number, mode: number): Uint32Array {
+    let tables = this.#pages.get(page);
+    if (tables === undefined) {
+      tables = [];
+      this.#pages.set(page, tables);
+    }
+    let table = tables.find((other) => other.mode === mode);
+    if (table === undefined) {
+      table = { mode, records: new Uint32Array(PAGE) };
+      tables.push(table);
+    }
+    return table.records;
+  }
+
+  #decodeRun(page: number, start: number, mode: number): number {
+    if (this.#next + (MAX_RUN + 1) * RECORD_STRIDE > RECORD_END) this.reset();
+    const records = this.#records(page, mode);
+    const first = this.#next;
+    const end = RAM_BASE + page + PAGE;
+    let offset = start;
+    for (let count = 0; ; count++) {
+      const known = offset < PAGE ? (records[offset] as number) : 0;
+      if (known !== 0) {
+        this.#special(this.#allocate(), SPECIAL.goto, offset, known);
+        return first;
+      }
+      if (offset >= PAGE || count === MAX_RUN) {
+        this.#special(this.#allocate(), SPECIAL.lookup, offset);
+        return first;
+      }
+      const record = this.#allocate();
+      records[offset] = record;
+      if (this.#decoder.decode(this.#bytes, RAM_BASE + page + offset, end, mode, offset) === "short") {
+        this.#special(record, SPECIAL.cross, offset);
+        this.#words[(record + RECORD.length) >> 2] = PAGE - offset;
+        this.#markLines(page, offset, PAGE - offset);
+        return first;
+      }
+      this.#fill(record, offset);
+      this.#markLines(page, offset, this.#decoder.length);
+      offset += this.#decoder.length;
+      // A slow function goes on by lookup; nothing follows a jump.
+      if (this.#decoder.endsBlock) return first;
+    }
+  }
+
+  #allocate(): number {
+    const record = this.#next;
+    this.#next += RECORD_STRIDE;
+    return record;
+  }
+
+  #special(record: number, handler: number, offset: number, link = 0): void {
+    const word = record >> 2;
+    this.#words[word + (RECORD.handler >> 2)] = handler;
+    this.#words[word + (RECORD.offset >> 2)] = offset;
+    this.#words[word + (RECORD.length >> 2)] = 0;
+    this.#words[word + (RECORD.link >> 2)] = link;
+  }
+
+  #fill(record: number, offset: number): void {
+    const decoder = this.#decoder;
+    const { opcode, slow } = decoder;
+    const words = this.#words;
+    const word = record >> 2;
+    const handler = slow !== "" || opcode === undefined ? SPECIAL.slow : this.handlers.find(opcode, decoder.variant);
+    words[word + (RECORD.handler >> 2)] = handler;
+    words[word + (RECORD.offset >> 2)] = offset;
+    words[word + (RECORD.length >> 2)] = decoder.length;
+    words[word + (RECORD.destination >> 2)] = decoder.destination;
+    words[word + (RECORD.source >> 2)] = decoder.source;
+    words[word + (RECORD.base >> 2)] = decoder.base;
+    words[word + (RECORD.index >> 2)] = decoder.index;
+    words[word + (RECORD.shift >> 2)] = decoder.shift;
+    words[word + (RECORD.displacement >> 2)] = decoder.displacement;
+    words[word + (RECORD.immediate >> 2)] = decoder.immediate;
+    words[word + (RECORD.segment >> 2)] = decoder.segment;
+    words[word + (RECORD.mask >> 2)] = decoder.mask;
+    words[word + (RECORD.link >> 2)] = 0;
+    words[word + (RECORD.opcode >> 2)] = decoder.number | ((decoder.modrm & 0xff) << 16) | (decoder.bits << 24);
+    words[word + (RECORD.immediate2 >> 2)] = decoder.immediate2;
+    words[word + (RECORD.slow >> 2)] = slow === "" ? 0 : (slowIndex.get(slow) as number);
+  }
+
+  #markLines(page: number, offset: number, length: number): void {
+    const number = page / PAGE;
+    const before = this.lines[number] as number;
+    this.lines[number] = before | lineMask(offset, length);
+    if (before === 0) this.#onCode(page);
+  }
+
+  /**
+   * Decodes one instruction that is not kept, because it lies in two pages or in a page that the code segment covers in
+   * part. `page2` is the host-physical address of the next page, −1 if it is not known: then the result is 0 if
+   * the instruction reaches into it. Memory outside of RAM reads as all ones.
+   * @param available bytes that may be read from `page` at `offset` on
+   */
+  scratch(page: number, offset: number, available: number, page2: number, mode: number): number {
+    const inFirst = Math.min(available, MAX_INSTRUCTION_LENGTH);
+    const start = RAM_BASE + page + offset;
+    this.#joined.fill(0xff);
+    this.#joined.set(this.#bytes.subarray(start, start + inFirst));
+    const spans = page2 >= 0;
+    if (spans) {
+      const second = RAM_BASE + page2;
+      this.#joined.set(this.#bytes.subarray(second, second + MAX_INSTRUCTION_LENGTH), inFirst);
+    }
+    const end = spans ? inFirst + MAX_INSTRUCTION_LENGTH : inFirst;
+    if (this.#decoder.decode(this.#joined, 0, end, mode | UNLINKED, offset) === "short") return 0;
+    const { length } = this.#decoder;
+    this.#fill(SCRATCH_RECORD, offset);
+    this.#special(SCRATCH_RECORD + RECORD_STRIDE, SPECIAL.lookup, offset + length);
+    const here = Math.min(length, inFirst);
+    this.#markLines(page, offset, here);
+    this.#scratch[0] = page + offset;
+    this.#scratch[1] = here;
+    this.#scratch[2] = page2;
+    this.#scratch[3] = spans ? length - here : 0;
+    if (length > here) this.#markLines(page2, 0, length - here);
+    return SCRATCH_RECORD;
+  }
+
+  /** Length of the instruction that was decoded last. */
+  get length(): number {
+    return this.#decoder.length;
+  }
+
+  /** The record of an instruction that consists of an undefined opcode: what is executed from open bus. */
+  openBus(offset: number): number {
+    this.#joined.fill(0xff);
+    this.#decoder.decode(this.#joined, 0, MAX_INSTRUCTION_LENGTH, UNLINKED, offset);
+    this.#fill(SCRATCH_RECORD, offset);
+    return SCRATCH_RECORD;
+  }
+
+  /** Host-physical memory was written. Cheap when no line of it is decoded. */
+  written(physical: number, length: number): void {
+    let from = physical;
+    const end = physical + length;
+    while (from < end) {
+      const page = from - (from % PAGE);
+      const to = Math.min(end, page + PAGE);
+      const touched = (this.lines[page / PAGE] as number) & lineMask(from - page, to - from);
+      if (touched !== 0) this.#invalidate(page, touched);
+      from = to;
+    }
+  }
+
+  #invalidate(page: number, touched: number): void {
+    this.lines[page / PAGE] = (this.lines[page / PAGE] as number) & ~touched;
+    const [first, length, second, length2] = this.#scratch;
+    if ((touchesRange(first, length, page, touched) || touchesRange(second, length2, page, touched)) && length > 0) {
+      this.#words[(SCRATCH_RECORD + RECORD.handler) >> 2] = SPECIAL.lookup;
+    }
+    for (const { records } of this.#pages.get(page) ?? []) {
+      for (let line = 0; line < 32; line++) {
+        if (((touched >>> line) & 1) === 0) continue;
+        const start = line << LINE_SHIFT;
+        const from = Math.max(0, start - MAX_INSTRUCTION_LENGTH + 1);
+        for (let offset = from; offset < start + (1 << LINE_SHIFT); offset++) {
+          const record = records[offset] as number;
+          if (record === 0) continue;
+          const word = record >> 2;
+          if (offset + (this.#words[word + (RECORD.length >> 2)] as number) <= start) continue;
+          records[offset] = 0;
+          this.#words[word + (RECORD.handler >> 2)] = SPECIAL.lookup;
+          this.#dropJump(page + offset);
+        }
+      }
+    }
+    if (this.lines[page / PAGE] === 0) this.#pages.delete(page);
+  }
+
+  #dropJump(physical: number): void {
+    const slot = (JUMP_BASE + (physical & (JUMP_ENTRIES - 1)) * JUMP_STRIDE) >> 2;
+    if (this.#words[slot + (JUMP.physical >> 2)] === physical) this.#words[slot + (JUMP.record >> 2)] = 0;
+    if (this.#words[slot + (JUMP.physical >> 2)] === physical) this.#words[slot + (JUMP.mode >> 2)] = -1;
+  }
+
+  /** Forgets all decoded code. Only between two instructions, or when nothing of the current record is read any more. */
+  reset(): void {
+    this.generation++;
+    this.#pages.clear();
+    this.lines.fill(0);
+    this.#next = RECORD_BASE;
+    this.#scratch.fill(0);
+    for (let slot = 0; slot < JUMP_ENTRIES; slot++) {
+      this.#words[((JUMP_BASE + slot * JUMP_STRIDE) >> 2) + (JUMP.mode >> 2)] = -1;
+    }
+  }
+}
+
+const UNLINKED = MODE.unlinked;
+
+function lineMask(offset: number, length: number): number {
+  const first = offset >>> LINE_SHIFT;
+  const last = (offset + length - 1) >>> LINE_SHIFT;
+  return ((0xffff_ffff >>> (31 - (last - first))) << first) >>> 0;
+}
+
+function touchesRange(physical: number, length: number, page: number, touched: number): boolean {
+  if (length === 0 || physical < page || physical >= page + PAGE) return false;
+  return (lineMask(physical - page, Math.min(length, page + PAGE - physical)) & touched) !== 0;
+}

@@ -1,0 +1,392 @@
+// Part: the execution engine: runs decoded records, fetches and decodes what is missing, calls slow functions.
+
+import type { Access } from "./access.ts";
+import { FETCH } from "./access.ts";
+import type { CodeCache } from "./code-cache.ts";
+import { MAX_INSTRUCTION_LENGTH } from "./decode.ts";
+import { type Cpu, type Fault, GP, type Instruction } from "./context.ts";
+import { enterHandler } from "./handlers.ts";
+import type { ImportName } from "./ir.ts";
+import {
+  ENGINE,
+  MODE,
+  NO_TAG,
+  RECORD,
+  RECORD_BITS,
+  STATE_BASE,
+  TLB_EMPTY,
+  TLB_SUPERVISOR,
+  TLB_USER,
+} from "./layout.ts";
+import { SLOW_NAMES } from "./opcodes.ts";
+import {
+  AC,
+  AR_DB,
+  AR_UNUSABLE,
+  CR0_AM,
+  CR0_PE,
+  CS,
+  DS,
+  ES,
+  OFFSET,
+  type ProcessorState,
+  SEGMENT_STRIDE,
+  SS,
+  VM,
+} from "./state.ts";
+import { emitModule } from "./wasm.ts";
+
+/** Why `execute` returned: the budget is used up or a slow function asked for it; a fault; a VM exit. */
+export const BOUNDARY = 0;
+export const FAULT = 1;
+export const EXIT_SIGNAL = 2;
+export type Stop = typeof BOUNDARY | typeof FAULT | typeof EXIT_SIGNAL;
+
+export type SlowFunction = (cpu: Cpu, insn: Instruction) => void;
+
+export interface EngineHost {
+  readonly cpu: Cpu;
+  readonly fault: Fault;
+  readonly slowFunctions: Readonly<Record<string, SlowFunction>>;
+  isExit(error: unknown): boolean;
+}
+
+/** The functions that handlers import, and `run(left)`, which goes on at state.eip. */
+export type Imports = Record<ImportName, (...args: number[]) => number>;
+export type Backend = (memory: WebAssembly.Memory, code: CodeCache, imports: Imports) => (left: number) => void;
+
+/** The back end that is used for running. */
+export const webAssembly: Backend = (memory, code, imports) => {
+  const module = new WebAssembly.Module(emitModule(enterHandler(), code.handlers.handlers));
+  const host = { memory, ...imports };
+  const run = new WebAssembly.Instance(module, { host }).exports.run as (left: number) => number;
+  return run;
+};
+
+/** Type bits of a flat segment that matter: code; expand-down; writable. SDM Vol. 3 table 3-1. */
+const DATA_TYPE = 8 | 4 | 2;
+const WRITABLE_DATA = 2;
+
+export class Engine {
+  readonly insn: Instruction = {
+    eip: 0,
+    length: 0,
+    opcode: 0,
+    modrm: -1,
+    operandSize: 32,
+    addressSize: 32,
+    segment: DS,
+    rep: 0,
+    lock: false,
+    immediate: 0,
+    immediate2: 0,
+  };
+  readonly #state: ProcessorState;
+  readonly #words: Int32Array;
+  readonly #code: CodeCache;
+  readonly #access: Access;
+  readonly #host: EngineHost;
+  readonly #slow: readonly SlowFunction[];
+  readonly #run: (left: number) => void;
+  readonly #ramSize: number;
+  /** Completed before the current call of the back end. */
+  #completed = 0;
+  /** Budget of the current call, and what was left of it when a handler last came here. */
+  #budget = 0;
+  #left = 0;
+  /** What a slow function left over when it ended the run. */
+  #leftOver = 0;
+  /** The record being executed, 0 when state.eip is at the instruction. */
+  #record = 0;
+  #inSlow = false;
+  #boundary = false;
+  #user = false;
+
+  constructor(
+    memory: WebAssembly.Memory,
+    state: ProcessorState,
+    ramSize: number,
+    code: CodeCache,
+    access: Access,
+    host: EngineHost,
+    backend: Backend,
+  ) {
+    this.#state = state;
+    this.#words = new Int32Array(memory.buffer);
+    this.#code = code;
+    this.#access = access;
+    this.#host = host;
+    this.#ramSize = ramSize;
+    this.#slow = SLOW_NAMES.map((name) => {
+      const found = host.slowFunctions[name];
+      if (found === undefined) throw new TypeError(`no function executes ${name}`);
+      return found;
+    });
+    const imports: Imports = {
+      read: (linear, width, record, left) => {
+        this.#at(record, left);
+        return access.read((linear as number) >>> 0, width as number, this.#user);
+      },
+      readForWrite: (linear, width, record, left) => {
+        this.#at(record, left);
+        return access.readForWrite((linear as number) >>> 0, width as number, this.#user);
+      },
+      write: (linear, width, value, record, left) => {
+        this.#at(record, left);
+        access.write((linear as number) >>> 0, width as number, value as number, this.#user);
+        return 0;
+      },
+      checkSegment: (block, offset, width, write, record, left) => {
+        this.#at(record, left);
+        const segment = segmentNumber(block as number);
+        access.checkSegment(segment, (offset as number) >>> 0, width as number, write !== 0);
+        return 0;
+      },
+      fault: (vector, errorCode, record, left) => {
+        this.#at(record, left);
+        throw host.cpu.fault(vector as number, errorCode);
+      },
+      link: (offset, record) => this.#link(offset as number, record as number),
+      fetch: (left) => {
+        this.#at(0, left);
+        return this.#fetch();
+      },
+      cross: (record, left) => {
+        this.#at(record, left);
+        return this.#cross(record as number);
+      },
+      slow: (record, left) => this.#executeSlow(record as number, left as number),
+    };
+    this.#run = backend(memory, code, imports);
+    this.#set(ENGINE.codeLinear, NO_TAG);
+  }
+
+  /** Instructions completed since the processor was created; exact also inside slow functions. */
+  get retired(): number {
+    return this.#completed + this.#budget - this.#left;
+  }
+
+  /** Counts that are not the guest's: what the hypervisor emulated. */
+  setRetired(count: number): void {
+    this.#completed = count;
+    this.#budget = 0;
+    this.#left = 0;
+  }
+
+  /** Runs at most `budget` (≥ 1) instructions from state.eip on. */
+  execute(budget: number): Stop {
+    this.#boundary = false;
+    this.refresh();
+    if (!this.#access.hasBreakpoints) return this.#call(budget);
+    // A data breakpoint ends the run after the instruction that met it.
+    for (let left = budget; left > 0; left--) {
+      const stop = this.#call(1);
+      if (stop !== BOUNDARY || this.#boundary) return stop;
+    }
+    return BOUNDARY;
+  }
+
+  #call(budget: number): Stop {
+    this.#completed = this.retired;
+    this.#budget = budget;
+    this.#left = budget;
+    this.#leftOver = 0;
+    this.#record = 0;
+    this.#inSlow = false;
+    try {
+      this.#run(budget);
+    } catch (error) {
+      const stop = error === this.#host.fault ? FAULT : this.#host.isExit(error) ? EXIT_SIGNAL : -1;
+      this.#restart();
+      if (stop < 0) throw error;
+      return stop as Stop;
+    }
+    this.#left = this.#leftOver;
+    const record = this.#get(ENGINE.current);
+    if (record !== 0) this.#state.eip = this.#eipOf(record);
+    return BOUNDARY;
+  }
+
+  /** Puts EIP back to the instruction that did not complete. */
+  #restart(): void {
+    if (this.#inSlow) this.#state.eip = this.insn.eip;
+    else if (this.#record !== 0) this.#state.eip = this.#eipOf(this.#record);
+  }
+
+  #get(address: number): number {
+    return this.#words[address >> 2] as number;
+  }
+
+  #set(address: number, value: number): void {
+    this.#words[address >> 2] = value;
+  }
+
+  #at(record: number | undefined, left: number | undefined): void {
+    this.#record = record as number;
+    this.#left = left as number;
+  }
+
+  #eipOf(record: number): number {
+    return (this.#get(ENGINE.codeBase) + this.#get(record + RECORD.offset)) >>> 0;
+  }
+
+  checkBoundary(): void {
+    this.#boundary = true;
+  }
+
+  /** The current code page has to be looked up again. */
+  forgetCodePage(): void {
+    this.#set(ENGINE.codeLinear, NO_TAG);
+  }
+
+  /** Works out what decoding and translation depend on from the state. */
+  refresh(): void {
+    const state = this.#state;
+    const legacy = (state.cr0 & CR0_PE) === 0 || (state.flagsRest & VM) !== 0;
+    this.#user = state.cpl === 3;
+    this.#access.alignmentCheck = (state.cr0 & CR0_AM) !== 0 && this.#user && (state.flagsRest & AC) !== 0;
+    const slowOnly = this.#access.alignmentCheck || this.#access.mmio !== undefined;
+    this.#set(ENGINE.tlb, slowOnly ? TLB_EMPTY : this.#user ? TLB_USER : TLB_SUPERVISOR);
+
+    const code32 = (state.accessRights(CS) & AR_DB) !== 0;
+    const stack32 = (state.accessRights(SS) & AR_DB) !== 0;
+    const limit = state.limit(CS);
+    const flat =
+      stack32 &&
+      state.segmentBase(CS) === 0 &&
+      limit === 0xffff_ffff &&
+      this.#isFlatData(DS) &&
+      this.#isFlatData(ES) &&
+      this.#isFlatData(SS);
+    const mode =
+      (code32 ? MODE.code32 : 0) |
+      (stack32 ? MODE.stack32 : 0) |
+      (flat ? 0 : MODE.general) |
+      (legacy ? MODE.legacy : 0);
+    const reach = code32 ? limit : Math.min(limit, 0xffff);
+    this.#set(ENGINE.codeBaseEnd, reach < 4095 ? 0 : reach - 4094);
+    if (mode !== this.#get(ENGINE.baseMode)) {
+      this.#set(ENGINE.baseMode, mode);
+      this.forgetCodePage();
+    }
+  }
+
+  #isFlatData(segment: number): boolean {
+    const state = this.#state;
+    const rights = state.accessRights(segment);
+    return (
+      state.segmentBase(segment) === 0 &&
+      state.limit(segment) === 0xffff_ffff &&
+      (rights & (AR_UNUSABLE | DATA_TYPE)) === WRITABLE_DATA
+    );
+  }
+
+  /** The record at state.eip. */
+  #fetch(): number {
+    const state = this.#state;
+    const { eip } = state;
+    const base = state.segmentBase(CS);
+    const limit = state.limit(CS);
+    if (eip > limit) throw this.#host.cpu.fault(GP, 0);
+    const linear = (eip + base) >>> 0;
+    const page = (linear & ~0xfff) >>> 0;
+    const offset = linear & 0xfff;
+    if (page !== this.#get(ENGINE.codeLinear) >>> 0) {
+      const physical = this.#access.translate(linear, FETCH, this.#user);
+      // What is outside of memory, and what the hypervisor emulates, is no code.
+      if (physical < 0) {
+        this.forgetCodePage();
+        this.#set(ENGINE.codeBase, page - base);
+        return this.#code.openBus(offset);
+      }
+      this.#set(ENGINE.codeLinear, page);
+      this.#set(ENGINE.codePhysical, physical - offset);
+      this.#set(ENGINE.codeBase, page - base);
+      const first = eip - offset;
+      let mode = this.#get(ENGINE.baseMode);
+      if (first < 0 || first >= this.#get(ENGINE.codeBaseEnd) >>> 0) mode |= MODE.unlinked;
+      this.#set(ENGINE.mode, mode);
+      // The segment ends inside this page: each instruction is fetched for itself.
+      if (first + 4095 > limit) this.forgetCodePage();
+    }
+    const physicalPage = this.#get(ENGINE.codePhysical) >>> 0;
+    if (this.#get(ENGINE.codeLinear) !== NO_TAG) return this.#code.find(physicalPage, offset, this.#get(ENGINE.mode));
+    return this.#fetchAlone(physicalPage, offset, eip, linear);
+  }
+
+  /** One instruction that is not kept: at the end of a segment, or in two pages. */
+  #fetchAlone(page: number, offset: number, eip: number, linear: number): number {
+    const mode = this.#get(ENGINE.mode);
+    const available = 4096 - offset;
+    let record = this.#code.scratch(page, offset, available, -1, mode);
+    if (record === 0) {
+      const next = (linear + available) >>> 0;
+      if (eip + available > this.#state.limit(CS)) throw this.#host.cpu.fault(GP, 0);
+      const second = this.#access.translate(next, FETCH, this.#user);
+      record = this.#code.scratch(page, offset, available, second < 0 ? this.#ramSize : second, mode);
+    }
+    const length = Math.min(this.#code.length, MAX_INSTRUCTION_LENGTH);
+    if (eip + length - 1 > this.#state.limit(CS)) throw this.#host.cpu.fault(GP, 0);
+    return record;
+  }
+
+  #cross(record: number): number {
+    const offset = this.#get(record + RECORD.offset);
+    const eip = this.#eipOf(record);
+    const linear = (eip + this.#state.segmentBase(CS)) >>> 0;
+    return this.#fetchAlone(this.#get(ENGINE.codePhysical) >>> 0, offset, eip, linear);
+  }
+
+  /** The target of a branch inside the page; remembered unless decoding it freed the branch's own record. */
+  #link(offset: number, record: number): number {
+    const { generation } = this.#code;
+    const target = this.#code.find(this.#get(ENGINE.codePhysical) >>> 0, offset, this.#get(ENGINE.mode));
+    if (generation === this.#code.generation) this.#set(record + RECORD.link, target);
+    return target;
+  }
+
+  #executeSlow(record: number, left: number): number {
+    this.#at(record, left);
+    const { insn } = this;
+    const packed = this.#get(record + RECORD.opcode);
+    const bits = packed >>> 24;
+    insn.eip = this.#eipOf(record);
+    insn.length = this.#get(record + RECORD.length);
+    insn.opcode = packed & 0xffff;
+    insn.modrm = (bits & RECORD_BITS.modrm) !== 0 ? (packed >>> 16) & 0xff : -1;
+    insn.operandSize = (bits & RECORD_BITS.operand32) !== 0 ? 32 : 16;
+    insn.addressSize = (bits & RECORD_BITS.address32) !== 0 ? 32 : 16;
+    insn.segment = segmentNumber(this.#get(record + RECORD.segment));
+    insn.rep = (bits & RECORD_BITS.repne) !== 0 ? 0xf2 : (bits & RECORD_BITS.rep) !== 0 ? 0xf3 : 0;
+    insn.lock = (bits & RECORD_BITS.lock) !== 0;
+    insn.immediate = this.#get(record + RECORD.immediate);
+    insn.immediate2 = this.#get(record + RECORD.immediate2);
+    const slow = this.#slow[this.#get(record + RECORD.slow)] as SlowFunction;
+    this.#state.eip = (insn.eip + insn.length) >>> 0;
+    this.#inSlow = true;
+    slow(this.#host.cpu, insn);
+    this.#inSlow = false;
+    this.#record = 0;
+    const rest = left - 1;
+    this.#left = rest;
+    this.refresh();
+    if (rest > 0 && !this.#boundary) return rest;
+    this.#set(ENGINE.current, 0);
+    this.#leftOver = rest;
+    return 0;
+  }
+
+  /** Offset of the memory operand of the instruction whose slow function runs. */
+  effectiveOffset(): number {
+    const record = this.#record;
+    const base = this.#get(this.#get(record + RECORD.base));
+    const index = this.#get(this.#get(record + RECORD.index)) << this.#get(record + RECORD.shift);
+    return ((base + index + this.#get(record + RECORD.displacement)) & this.#get(record + RECORD.mask)) >>> 0;
+  }
+}
+
+function segmentNumber(block: number): number {
+  return (block - SEGMENT_BLOCKS) / SEGMENT_STRIDE;
+}
+
+const SEGMENT_BLOCKS = STATE_BASE + OFFSET.segment;

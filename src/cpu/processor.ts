@@ -1,0 +1,366 @@
+// Part: the processor: engine, system instructions, x87 unit and VMX operation put together.
+// The guest always runs in VMX non-root operation; root mode is the hypervisor, which drives `vmx`. Before the first VM
+// entry, `execute` runs with the state as it is set and without EPT, which is what tests of single instructions use.
+
+import { InputError } from "../core/errors.ts";
+import { GuestMemory, PAGE_SIZE } from "../core/memory.ts";
+import type { Snapshotable } from "../core/snapshot.ts";
+import { Access, type MmioHandler } from "./access.ts";
+import { CodeCache } from "./code-cache.ts";
+import type { Fault, Instruction, Platform } from "./context.ts";
+import { type Backend, BOUNDARY, Engine, FAULT, type Stop, webAssembly } from "./engine.ts";
+import { floatInstructions } from "./float.ts";
+import { ARCHITECTURAL_STATE_SIZE, createArena, ENGINE, NO_TAG, RAM_BASE, STATE_BASE } from "./layout.ts";
+import { USER_INSTRUCTIONS } from "./slow.ts";
+import {
+  BLOCKING_BY_MOV_SS,
+  BLOCKING_BY_STI,
+  CS,
+  DS,
+  ES,
+  FS,
+  GS,
+  LDTR,
+  OFFSET,
+  ProcessorState,
+  SS,
+  TR,
+} from "./state.ts";
+import { SYSTEM_INSTRUCTIONS, walk } from "./system/index.ts";
+import { Tlb, type TlbState } from "./tlb.ts";
+import type { VmxCore } from "./vmx/core.ts";
+import { VmxOperation, type VmxState } from "./vmx/operation.ts";
+import { X87, type X87Snapshot } from "./x87/unit.ts";
+
+/** What surrounds the processor, and its clock seen from the TSC. */
+export interface ProcessorPlatform extends Platform {
+  /** Smallest number of further instructions after which `readTsc()` is at least `tsc`; 0 when it is already. */
+  instructionsUntilTsc(tsc: bigint): number;
+}
+
+export interface ProcessorOptions {
+  /** Host-physical memory in bytes; whole pages. */
+  ramBytes: number;
+  platform: ProcessorPlatform;
+  /** What runs the handlers; WebAssembly unless a test compares back ends. */
+  backend?: Backend;
+}
+
+export interface ProcessorSnapshot {
+  /** The architectural part of the state block. */
+  state: Uint8Array;
+  retired: number;
+  /** Linear and host-physical address of the page that code is being fetched from, its first EIP and its modes. */
+  codePage: number[];
+  tlb: TlbState;
+  x87: X87Snapshot;
+  vmx: VmxState;
+  dirty: Uint8Array;
+}
+
+/** How `emulate` ended. */
+export type Emulation = "done" | "fault" | "unhandled";
+
+/** The engine's words that say where code is being fetched from: the guest can tell whether the TLB is asked again. */
+const CODE_PAGE = [
+  ENGINE.codeLinear,
+  ENGINE.codePhysical,
+  ENGINE.codeBase,
+  ENGINE.mode,
+  ENGINE.baseMode,
+  ENGINE.codeBaseEnd,
+] as const;
+
+/** CPUID's signature in EDX after RESET (SDM Vol. 3 table 10-1): a P6, model 8. */
+const RESET_SIGNATURE = 0x0000_0683;
+const REAL_MODE_LIMIT = 0xffff;
+const RIGHTS_DATA = 0x93;
+const RIGHTS_CODE = 0x9b;
+const RIGHTS_LDT = 0x82;
+const RIGHTS_TSS = 0x8b;
+
+export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
+  /** The one memory; host-physical address 0 is at RAM_BASE. */
+  readonly arena: WebAssembly.Memory;
+  /** Host-physical memory as the hypervisor and devices use it. */
+  readonly memory: GuestMemory;
+  readonly state: ProcessorState;
+  readonly platform: ProcessorPlatform;
+  readonly x87 = new X87();
+  readonly vmx: VmxOperation;
+  /** One byte for each host-physical page, not 0 when it was written since {@link cleanDirtyPages}. */
+  readonly dirty: Uint8Array;
+  /** What {@link fault} filled last. */
+  readonly pendingFault: Fault = { vector: 0, errorCode: -1, address: 0 };
+  readonly #tlb: Tlb;
+  readonly #code: CodeCache;
+  readonly #access: Access;
+  readonly #engine: Engine;
+  readonly #words: Int32Array;
+  /** The debug registers that breakpoints were worked out from. */
+  readonly #debug = new Uint32Array(5);
+
+  /** @throws InputError unless the size is a positive number of whole pages below what the arena can hold */
+  constructor(options: ProcessorOptions) {
+    const { ramBytes } = options;
+    if (!(ramBytes > 0 && ramBytes % PAGE_SIZE === 0 && ramBytes <= MAX_RAM)) {
+      throw new InputError(`${ramBytes} bytes are not whole pages up to ${MAX_RAM} bytes`, "processor memory");
+    }
+    this.arena = createArena(ramBytes);
+    this.#words = new Int32Array(this.arena.buffer);
+    this.memory = new GuestMemory(this.arena, RAM_BASE, ramBytes);
+    this.state = new ProcessorState(this.arena, STATE_BASE);
+    this.platform = options.platform;
+    this.dirty = new Uint8Array(ramBytes / PAGE_SIZE);
+    this.#tlb = new Tlb(this.arena);
+    this.#code = new CodeCache(this.arena, ramBytes, (page) => this.#tlb.forbidWrites(page));
+    this.vmx = new VmxOperation(this);
+    this.#access = new Access(this.arena, this.state, this.#tlb, ramBytes, this.#code.lines, this.dirty, {
+      walk: (linear, access) => walk(this, linear, access),
+      fault: (vector, errorCode, address) => this.fault(vector, errorCode, address),
+      written: (physical, length) => this.#code.written(physical, length),
+      checkBoundary: () => this.checkBoundary(),
+    });
+    const host = {
+      cpu: this,
+      fault: this.pendingFault,
+      slowFunctions: {
+        ...USER_INSTRUCTIONS,
+        ...this.#systemInstructions(),
+        ...floatInstructions(this, this.x87),
+      },
+      isExit: (error: unknown) => error === this.vmx.signal,
+    };
+    this.#engine = new Engine(
+      this.arena,
+      this.state,
+      ramBytes,
+      this.#code,
+      this.#access,
+      host,
+      options.backend ?? webAssembly,
+    );
+    this.memory.writeObserver = (address, length) => this.#written(address, length);
+    this.reset();
+  }
+
+  /** System instructions see the whole processor; the engine hands them its {@link Cpu} part, which is this object. */
+  #systemInstructions(): Record<string, () => void> {
+    return Object.fromEntries(
+      Object.entries(SYSTEM_INSTRUCTIONS).map(([name, execute]) => [name, () => execute(this, this.insn)]),
+    );
+  }
+
+  /** State after RESET (SDM Vol. 3 table 10-1). The time and the count of instructions go on. */
+  reset(): void {
+    const { state } = this;
+    state.words.fill(0);
+    state.eflags = 2;
+    state.set(OFFSET.cr0, CR0_RESET);
+    state.setGpr(2, RESET_SIGNATURE);
+    for (const segment of [ES, SS, DS, FS, GS]) this.#setSegment(segment, 0, 0, RIGHTS_DATA);
+    this.#setSegment(CS, 0xf000, 0xffff_0000, RIGHTS_CODE);
+    this.#setSegment(LDTR, 0, 0, RIGHTS_LDT);
+    this.#setSegment(TR, 0, 0, RIGHTS_TSS);
+    state.eip = 0xfff0;
+    state.set(OFFSET.gdtrLimit, REAL_MODE_LIMIT);
+    state.set(OFFSET.idtrLimit, REAL_MODE_LIMIT);
+    state.setDr(6, 0xffff_0ff0);
+    state.setDr(7, 0x400);
+    state.set64(OFFSET.pat, 0x0007_0406_0007_0406n);
+    this.x87.reset();
+    this.#tlb.flush(true);
+    this.modeChanged();
+  }
+
+  #setSegment(segment: number, selector: number, base: number, rights: number): void {
+    this.state.setSelector(segment, selector);
+    this.state.setSegmentBase(segment, base);
+    this.state.setLimit(segment, REAL_MODE_LIMIT);
+    this.state.setAccessRights(segment, rights);
+  }
+
+  get insn(): Instruction {
+    return this.#engine.insn;
+  }
+
+  get retired(): number {
+    return this.#engine.retired;
+  }
+
+  execute(budget: number): Stop {
+    this.#followDebugRegisters();
+    return this.#engine.execute(budget);
+  }
+
+  #followDebugRegisters(): void {
+    const { state } = this;
+    let changed = false;
+    for (let index = 0; index < 5; index++) {
+      const value = state.dr(index < 4 ? index : 7);
+      if (this.#debug[index] === value) continue;
+      this.#debug[index] = value;
+      changed = true;
+    }
+    if (changed) this.#access.updateBreakpoints();
+  }
+
+  /**
+   * Executes one instruction (of a repeated string instruction one iteration) for the hypervisor, outside of non-root
+   * operation: data at guest-physical addresses that the EPT does not permit goes to `mmio`. "fault": {@link pendingFault}
+   * is the exception for the guest. "unhandled": the instruction is none that can be emulated. It does not count as retired.
+   */
+  emulate(mmio: MmioHandler): Emulation {
+    const { state } = this;
+    const retired = this.#engine.retired;
+    const shadows = state.interruptibility & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS);
+    this.vmx.emulating = true;
+    this.#access.mmio = mmio;
+    try {
+      const stop = this.execute(1);
+      if (stop === BOUNDARY) state.interruptibility &= ~shadows;
+      return stop === BOUNDARY ? "done" : stop === FAULT ? "fault" : "unhandled";
+    } finally {
+      this.vmx.emulating = false;
+      this.#access.mmio = undefined;
+      this.#engine.setRetired(retired);
+    }
+  }
+
+  instructionsUntilTsc(tsc: bigint): number {
+    return this.platform.instructionsUntilTsc(tsc);
+  }
+
+  // Cpu: what slow functions use.
+
+  effectiveOffset(): number {
+    return this.#engine.effectiveOffset();
+  }
+
+  #linear(segment: number, offset: number, width: number, write: boolean): number {
+    this.#access.checkSegment(segment, offset, width, write);
+    return (this.state.segmentBase(segment) + offset) >>> 0;
+  }
+
+  get #user(): boolean {
+    return this.state.cpl === 3;
+  }
+
+  read(segment: number, offset: number, width: number): number {
+    return this.#access.read(this.#linear(segment, offset, width, false), width, this.#user);
+  }
+
+  write(segment: number, offset: number, width: number, value: number): void {
+    this.#access.write(this.#linear(segment, offset, width, true), width, value, this.#user);
+  }
+
+  readBytes(segment: number, offset: number, length: number): Uint8Array {
+    return this.#access.readBytes(this.#linear(segment, offset, length, false), length, this.#user);
+  }
+
+  writeBytes(segment: number, offset: number, bytes: Uint8Array): void {
+    this.#access.writeBytes(this.#linear(segment, offset, bytes.length, true), bytes, this.#user);
+  }
+
+  readLinear(linear: number, width: number, supervisor: boolean): number {
+    return this.#access.read(linear >>> 0, width, !supervisor && this.#user);
+  }
+
+  writeLinear(linear: number, width: number, value: number, supervisor: boolean): void {
+    this.#access.write(linear >>> 0, width, value, !supervisor && this.#user);
+  }
+
+  probeLinear(linear: number, length: number, write: boolean, supervisor: boolean): void {
+    this.#access.probe(linear >>> 0, length, write, !supervisor && this.#user);
+  }
+
+  readPhysical(address: number): number {
+    return address + 4 <= this.memory.size ? this.memory.load32(address) : 0xffff_ffff;
+  }
+
+  writePhysical(address: number, value: number): void {
+    if (address + 4 <= this.memory.size) this.memory.store32(address, value);
+  }
+
+  fault(vector: number, errorCode = -1, address = 0): Fault {
+    this.pendingFault.vector = vector;
+    this.pendingFault.errorCode = errorCode;
+    this.pendingFault.address = address;
+    return this.pendingFault;
+  }
+
+  modeChanged(): void {
+    this.#engine.forgetCodePage();
+    this.#engine.refresh();
+  }
+
+  flushTlb(includingGlobal: boolean): void {
+    this.#tlb.flush(includingGlobal);
+    this.#engine.forgetCodePage();
+  }
+
+  invalidatePage(linear: number): void {
+    this.#tlb.invalidate(linear);
+    this.#engine.forgetCodePage();
+  }
+
+  checkBoundary(): void {
+    this.#engine.checkBoundary();
+  }
+
+  // Host-physical memory.
+
+  #written(address: number, length: number): void {
+    if (length === 0) return;
+    this.#code.written(address, length);
+    const last = (address + length - 1) >>> 12;
+    for (let page = address >>> 12; page <= last; page++) this.dirty[page] = 1;
+  }
+
+  /** From here on {@link dirty} tells which pages are written. */
+  cleanDirtyPages(): void {
+    this.dirty.fill(0);
+    this.#tlb.forbidWrites();
+  }
+
+  save(): ProcessorSnapshot {
+    return {
+      state: new Uint8Array(this.arena.buffer, STATE_BASE, ARCHITECTURAL_STATE_SIZE).slice(),
+      retired: this.retired,
+      codePage: CODE_PAGE.map((address) => (this.#words[address >> 2] as number) >>> 0),
+      tlb: this.#tlb.save(),
+      x87: this.x87.save(),
+      vmx: this.vmx.save(),
+      dirty: this.dirty.slice(),
+    };
+  }
+
+  /** Memory is loaded by its owner, before or after this. @throws InputError when the snapshot is of another machine */
+  load(snapshot: ProcessorSnapshot): void {
+    const { state, codePage, dirty } = snapshot;
+    if (state.length !== ARCHITECTURAL_STATE_SIZE || codePage.length !== CODE_PAGE.length) {
+      throw new InputError("not of this version", "snapshot of the processor");
+    }
+    if (dirty.length !== this.dirty.length) {
+      throw new InputError(`${dirty.length} pages, this machine has ${this.dirty.length}`, "snapshot of the processor");
+    }
+    new Uint8Array(this.arena.buffer, STATE_BASE, ARCHITECTURAL_STATE_SIZE).set(state);
+    this.x87.load(snapshot.x87);
+    this.vmx.load(snapshot.vmx);
+    this.#code.reset();
+    this.#tlb.load(snapshot.tlb);
+    this.dirty.set(dirty);
+    this.#engine.setRetired(snapshot.retired);
+    for (const [index, address] of CODE_PAGE.entries()) {
+      this.#words[address >> 2] = codePage[index] as number;
+    }
+    const physical = (this.#words[ENGINE.codePhysical >> 2] as number) >>> 0;
+    if (physical >= this.memory.size) this.#words[ENGINE.codeLinear >> 2] = NO_TAG;
+    this.#access.updateBreakpoints();
+  }
+}
+
+/** WebAssembly addresses are 32 bits; the arena's other parts come first. */
+const MAX_RAM = 2 ** 32 - RAM_BASE - 0x1_0000;
+/** CD, NW and ET. */
+const CR0_RESET = 0x6000_0010;
