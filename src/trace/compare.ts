@@ -1,7 +1,7 @@
 // Part: equality of events, field by field from the catalogue.
 
-import { equalBytes } from "./format.ts";
 import type { TraceEvent } from "./events.ts";
+import { equalBytes } from "./format.ts";
 import { fieldsOf } from "./rows.ts";
 
 /** Names of the fields in which two events differ; `kind` or `at` when those do. Empty when they are the same. */
@@ -26,6 +26,7 @@ function field(event: TraceEvent, name: string): unknown {
 function sameValue(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (a instanceof Uint8Array && b instanceof Uint8Array) return equalBytes(a, b);
-  if (Array.isArray(a) && Array.isArray(b)) return a.length === b.length && a.every((element, index) => element === b[index]);
+  if (Array.isArray(a) && Array.isArray(b))
+    return a.length === b.length && a.every((element, index) => element === b[index]);
   return false;
 }

@@ -125,7 +125,7 @@ export const EVENT_KINDS = kinds({
       index: "uint",
       operation: "uint",
       id: "u64",
-      sector: "uint",
+      sector: "u64",
       segments: "uints",
     },
   },
