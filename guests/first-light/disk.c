@@ -24,6 +24,7 @@ struct superblock {
 
 struct transfer {
     uint32_t requests, errors;
+    uint64_t start_ns;
 };
 
 static struct vbd vbd;
@@ -63,11 +64,19 @@ static void check_pattern(const uint8_t *from, uint32_t seed, uint32_t sector)
     }
 }
 
-/* True when the slot's request went well; sends it again when it failed and may be tried again. */
+/*
+ * True when there is no more to be done for the slot's request; sends it again when it failed and may be tried again. A back end may offer
+ * flush or discard and still find that its disk cannot (blkif.h, feature-flush-cache and feature-discard): then we stop asking.
+ */
 static bool settle(struct vbd_slot *slot, struct transfer *done)
 {
     if (slot->status == BLKIF_RSP_OKAY)
         return true;
+    bool *optional = slot->operation == BLKIF_OP_FLUSH_DISKCACHE ? &vbd.can_flush : slot->operation == BLKIF_OP_DISCARD ? &vbd.can_discard : NULL;
+    if (slot->status == BLKIF_RSP_EOPNOTSUPP && optional != NULL) {
+        *optional = false;
+        return true;
+    }
     if (slot->status != BLKIF_RSP_ERROR || slot->tries >= TRIES_MAX)
         panic("%s: operation %u at sector %u failed with status %d after %u tries", vbd.name, slot->operation, (uint32_t)slot->sector,
               slot->status, slot->tries);
@@ -83,7 +92,7 @@ static bool settle(struct vbd_slot *slot, struct transfer *done)
  */
 static struct transfer transfer(uint8_t operation, uint32_t first, uint32_t count, bool patterned, uint32_t seed)
 {
-    struct transfer done = { 0, 0 };
+    struct transfer done = { 0, 0, system_time_ns() };
     uint32_t next = 0, outstanding = 0, shape = pattern_start(seed, operation);
     vbd.most_in_flight = 0;
     while (next < count || outstanding > 0) {
@@ -129,7 +138,7 @@ static struct transfer transfer(uint8_t operation, uint32_t first, uint32_t coun
 /* One request by itself; with `data` its one sector is copied from there (write) or to there (read). The number of errors survived. */
 static uint32_t single(uint8_t operation, uint32_t sector, uint32_t sectors, void *data)
 {
-    struct transfer done = { 0, 0 };
+    struct transfer done = { 0, 0, 0 };
     struct vbd_slot *slot = vbd_take(&vbd);
     slot->operation = operation;
     slot->sector = sector;
@@ -149,7 +158,14 @@ static uint32_t single(uint8_t operation, uint32_t sector, uint32_t sectors, voi
 
 static void report(const char *what, uint32_t sectors, const struct transfer *done)
 {
-    print("%s: %s %u sectors in %u requests, most in flight %u\n", vbd.name, what, sectors, done->requests, vbd.most_in_flight);
+    uint32_t rest_ns, ms = (uint32_t)divide64(system_time_ns() - done->start_ns, 1000000, &rest_ns);
+    print("%s: %s %u sectors in %u requests, most in flight %u, in %u.%03u ms\n", vbd.name, what, sectors, done->requests,
+          vbd.most_in_flight, ms, rest_ns / 1000);
+}
+
+static uint32_t flush(void)
+{
+    return vbd.can_flush ? single(BLKIF_OP_FLUSH_DISKCACHE, 0, 0, NULL) : 0;
 }
 
 static void exercise_writable(uint32_t sectors, uint32_t seed)
@@ -158,19 +174,15 @@ static void exercise_writable(uint32_t sectors, uint32_t seed)
     struct transfer written = transfer(BLKIF_OP_WRITE, 1, sectors, true, seed);
     report("wrote", sectors, &written);
     struct superblock super = { SUPERBLOCK_MAGIC, seed, sectors, crc32(0, checksums, sectors * sizeof checksums[0]), { 0 } }, found;
-    uint32_t errors = written.errors;
-    if (vbd.can_flush) {
-        errors += single(BLKIF_OP_FLUSH_DISKCACHE, 0, 0, NULL);
-        print("%s: flushed\n", vbd.name);
-    }
+    uint32_t errors = written.errors + flush();
     errors += single(BLKIF_OP_WRITE, 0, 1, &super);
-    if (vbd.can_flush)
-        errors += single(BLKIF_OP_FLUSH_DISKCACHE, 0, 0, NULL);
+    errors += flush();
+    print("%s: superblock written%s\n", vbd.name, vbd.can_flush ? " between two flushes" : "");
     uint32_t free_sectors = vbd.sectors - 1 - sectors;
     if (vbd.can_discard && free_sectors > 0) {
         uint32_t count = free_sectors < DISCARD_SECTORS ? free_sectors : DISCARD_SECTORS;
         errors += single(BLKIF_OP_DISCARD, 1 + sectors, count, NULL);
-        print("%s: discarded %u free sectors\n", vbd.name, count);
+        print("%s: %u free sectors %s\n", vbd.name, count, vbd.can_discard ? "discarded" : "could not be discarded");
     }
 
     errors += single(BLKIF_OP_READ, 0, 1, &found);

@@ -24,7 +24,8 @@
 #define BAD_REF_OUTSIDE 0xffffff00u
 #define BAD_DOMAIN 0x1234
 
-extern char read_only_start[];
+/* Well formed, but on a read-only page: Xen reads it and cannot put the answer back. */
+static const struct xen_hvm_param read_only_param = { .domid = DOMID_SELF, .index = HVM_PARAM_STORE_PFN };
 
 static struct vbd vbd;
 
@@ -50,7 +51,7 @@ static void hypercalls(void)
     show("memory_op, structure over the end of memory", hypervisor_op(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, MEMORY_END));
     show("memory_op, unknown space", hypervisor_op(__HYPERVISOR_memory_op, XENMEM_add_to_physmap, &map));
     show("hvm_op, structure on an absent page", hypervisor_op(__HYPERVISOR_hvm_op, HVMOP_get_param, UNMAPPED));
-    show("hvm_op, structure in read-only text", hypervisor_op(__HYPERVISOR_hvm_op, HVMOP_get_param, read_only_start));
+    show("hvm_op, structure on a read-only page", hypervisor_op(__HYPERVISOR_hvm_op, HVMOP_get_param, &read_only_param));
     show("hvm_op, unknown parameter", hypervisor_op(__HYPERVISOR_hvm_op, HVMOP_get_param, &param));
     show("hvm_op, a domain that is not there", hypervisor_op(__HYPERVISOR_hvm_op, HVMOP_get_param, &other));
     show("event_channel_op, unknown operation", hypervisor_op(__HYPERVISOR_event_channel_op, UNUSED_OPERATION, &port));
