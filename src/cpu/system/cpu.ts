@@ -10,7 +10,6 @@ import type { Vmx } from "../vmx/intercepts.ts";
 export interface SystemCpu extends Cpu {
   readonly vmx: Vmx;
   readonly platform: Platform;
-  readonly x87: { readonly exceptionPending: boolean };
   /** An aligned 32-bit word at a host-physical address inside RAM, stored as the processor's own stores are. */
   readPhysical(address: number): number;
   writePhysical(address: number, value: number): void;

@@ -29,8 +29,8 @@ const brand = (leaf: number): CpuidResult => [
   word(BRAND, 4 * leaf + 3),
 ];
 
-/** Family 6, model 15, stepping 6: software that knows errata of earlier models works around none of them. */
-const SIGNATURE = 0x6f6;
+/** Family 6, model 8, stepping 3, the same as in EDX after RESET. */
+const SIGNATURE = 0x683;
 /** ECX bit 5: VMX. */
 const FEATURES_ECX = bits(5);
 /** FPU 0, DE 2, PSE 3, TSC 4, MSR 5, PAE 6, MCE 7, CX8 8, SEP 11, PGE 13, CMOV 15, PAT 16, FXSR 24. */

@@ -51,11 +51,9 @@ export interface Translation {
   /** A write is permitted by the page tables, by the EPT and by a set dirty flag. */
   writable: boolean;
   executable: boolean;
-  userAllowed: boolean;
   global: boolean;
+  /** The page is larger than 4 KBytes: INVLPG anywhere in it concerns all of it (SDM Vol. 3 §4.10.4.1). */
   largePage: boolean;
-  /** The dirty flag is set (always so without paging). */
-  dirtySet: boolean;
 }
 
 /** Reused by every walk; copy what is to be kept. */
@@ -64,10 +62,8 @@ const result: Translation = {
   guestPhysical: 0,
   writable: false,
   executable: false,
-  userAllowed: false,
   global: false,
   largePage: false,
-  dirtySet: false,
 };
 
 /**
@@ -76,7 +72,7 @@ const result: Translation = {
  */
 export function walk(cpu: SystemCpu, linear: number, access: number): Translation {
   const { state } = cpu;
-  if ((state.cr0 & CR0_PG) === 0) return finish(cpu, linear, linear, access, WRITABLE | USER_PAGE | DIRTY, true);
+  if ((state.cr0 & CR0_PG) === 0) return finish(cpu, linear, linear, access, WRITABLE | DIRTY, true);
   return (state.cr4 & CR4_PAE) === 0 ? walk32(cpu, linear, access) : walkPae(cpu, linear, access);
 }
 
@@ -174,7 +170,7 @@ function noExecute(cpu: SystemCpu): boolean {
 
 /**
  * The access check of SDM Vol. 3 §4.6.1 over the AND of the entries' R/W and U/S flags. Returns {@link WRITABLE} if the
- * asking privilege may write and {@link USER_PAGE} if user mode may use the page, and sets `result.executable`.
+ * asking privilege may write, else 0, and sets `result.executable`.
  */
 function permit(cpu: SystemCpu, linear: number, access: number, flags: number, executeDisabled: boolean): number {
   const user = (access & USER) !== 0;
@@ -185,7 +181,7 @@ function permit(cpu: SystemCpu, linear: number, access: number, flags: number, e
     ((access & FETCH) === 0 || !executeDisabled);
   if (!allowed) throw pageFault(cpu, linear, access, ERROR_PRESENT);
   result.executable = !executeDisabled;
-  return (writable ? WRITABLE : 0) | (flags & USER_PAGE);
+  return writable ? WRITABLE : 0;
 }
 
 /** Sets the accessed flag and, in the entry that maps the page, the dirty flag (SDM Vol. 3 §4.8). Returns the entry. */
@@ -224,10 +220,8 @@ function finish(
   }
   result.guestPhysical = guestPhysical;
   result.physical = page < 0 ? page : page + (guestPhysical & 0xfff);
-  result.dirtySet = (rights & DIRTY) !== 0;
-  result.writable = (rights & WRITABLE) !== 0 && result.dirtySet && (ept & WRITE) !== 0;
+  result.writable = (rights & WRITABLE) !== 0 && (rights & DIRTY) !== 0 && (ept & WRITE) !== 0;
   result.executable = result.executable && (ept & FETCH) !== 0;
-  result.userAllowed = (rights & USER_PAGE) !== 0;
   return result;
 }
 

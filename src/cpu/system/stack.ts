@@ -60,11 +60,6 @@ export class Stack {
     this.pending.push({ linear, width, value });
   }
 
-  /** Faults as a write of `width` bytes at the top of the stack would. */
-  probeTop(width: number): void {
-    this.cpu.probeLinear(this.address(width), width, true, this.supervisor);
-  }
-
   /** Stores what was pushed; cannot fault. */
   store(): void {
     for (const { linear, width, value } of this.pending) {
@@ -82,11 +77,6 @@ export class Stack {
   /** Drops `bytes` bytes (RET n). */
   skip(bytes: number): void {
     this.advance(bytes);
-  }
-
-  /** The stack pointer after what was pushed and popped so far. */
-  get top(): number {
-    return this.pointer;
   }
 
   /** Writes the stack pointer back: all of ESP, or SP when the stack is a 16-bit one. */

@@ -110,7 +110,6 @@ export class FakeCpu implements SystemCpu, Cpu {
   readonly state = new ProcessorState(this.memory, 0);
   readonly ram = new DataView(new ArrayBuffer(RAM_SIZE));
   readonly vmx = new FakeVmx();
-  readonly x87 = { exceptionPending: false };
   readonly ports: { port: number; width: number; value: number }[] = [];
   tsc = 0n;
   portValue = 0xffff_ffff;

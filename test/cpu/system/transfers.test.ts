@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { CS, DS, EBP, ES, ESP, FS, GS, IF, IOPL, NT, RF, SS, TF, VIF, VM, ZF } from "../../../src/cpu/state.ts";
+import { CS, DS, ES, ESP, FS, GS, IF, IOPL, NT, RF, SS, TF, VIF, VM, ZF } from "../../../src/cpu/state.ts";
 import { setV86Segments } from "../../../src/cpu/system/segments.ts";
 import { CODE_0, CODE_3, DATA_0, DATA_3, FakeCpu, GDT, memoryOperand, STACK_0, TASK, TSS } from "./fake-cpu.ts";
 
@@ -217,27 +217,5 @@ describe("IRET", () => {
     cpu.describe(DATA_3, 0, 0xffff, 0x00f3);
     expect(returnTo(CODE_3, 2, 0x1_5000, DATA_3)).toBeUndefined();
     expect(cpu.state.gpr(ESP)).toBe(0x5000);
-  });
-});
-
-describe("ENTER", () => {
-  test("makes a frame and, with a level, copies the display", () => {
-    cpu.state.setGpr(EBP, 0x6000);
-    cpu.set32(0x6000 - 4, 0xaaaa);
-    cpu.set32(0x6000 - 8, 0xbbbb);
-    expect(cpu.run("enter", { immediate: 0x20, immediate2: 3 })).toBeUndefined();
-    expect(cpu.state.gpr(EBP)).toBe(0x6ffc);
-    expect(cpu.state.gpr(ESP)).toBe(0x7000 - 16 - 0x20);
-    expect([0x6ffc, 0x6ff8, 0x6ff4, 0x6ff0].map((address) => cpu.get32(address))).toEqual([
-      0x6000, 0xaaaa, 0xbbbb, 0x6ffc,
-    ]);
-  });
-
-  test("faults with nothing changed when the space it makes is not there", () => {
-    cpu.state.setAccessRights(SS, 0xc097);
-    cpu.state.setLimit(SS, 0x6fff);
-    cpu.state.setGpr(ESP, 0x7010);
-    expect(cpu.run("enter", { immediate: 0x100 })).toEqual({ vector: 12, errorCode: 0 });
-    expect([cpu.state.gpr(ESP), cpu.state.gpr(EBP)]).toEqual([0x7010, 0]);
   });
 });
