@@ -4,15 +4,7 @@
 
 import { AC_FAULT, type Fault, GP, SS_FAULT } from "./context.ts";
 import { RAM_BASE } from "./layout.ts";
-import {
-  AR_DB,
-  AR_TYPE,
-  AR_UNUSABLE,
-  CR0_PE,
-  type ProcessorState,
-  SS,
-  VM,
-} from "./state.ts";
+import { AR_DB, AR_TYPE, AR_UNUSABLE, CR0_PE, type ProcessorState, SS, VM } from "./state.ts";
 import { EXECUTABLE, GLOBAL, OPEN_BUS, PRESENT, type Tlb, WRITABLE } from "./tlb.ts";
 
 /** Access bits, those of part "system"'s walk. */
@@ -296,7 +288,8 @@ export class Access {
       ? offset > limit && last <= ((rights & AR_DB) !== 0 ? 0xffff_ffff : 0xffff)
       : last <= limit;
     const isData = (type & TYPE_CODE) === 0;
-    const permitted = !isProtected || (write ? isData && (type & TYPE_WRITABLE) !== 0 : isData || (type & TYPE_WRITABLE) !== 0);
+    const permitted =
+      !isProtected || (write ? isData && (type & TYPE_WRITABLE) !== 0 : isData || (type & TYPE_WRITABLE) !== 0);
     if (inside && permitted && (rights & AR_UNUSABLE) === 0) return;
     throw this.#host.fault(segment === SS ? SS_FAULT : GP, 0);
   }

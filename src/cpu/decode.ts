@@ -1,13 +1,6 @@
 // Part: the decoder: bytes to one instruction (Intel SDM Vol. 2 chapter 2).
 
-import {
-  MODE,
-  RECORD_BITS,
-  register8Address,
-  registerAddress,
-  segmentAddress,
-  ZERO_ADDRESS,
-} from "./layout.ts";
+import { MODE, RECORD_BITS, register8Address, registerAddress, segmentAddress, ZERO_ADDRESS } from "./layout.ts";
 import { DECODED_SLOW, OPCODES, type Opcode, type Operand } from "./opcodes.ts";
 import type { Environment, Place, Repeat, Variant } from "./semantics/context.ts";
 import { CS, DS, EBP, ES, ESP, FS, GS, SS } from "./state.ts";
@@ -343,7 +336,7 @@ export class Decoder {
   }
 }
 
-const REPEAT_OF: Record<number, Repeat> = { 0: "once", 0xf2: "repne", 0xf3: "repe" };
+const REPEAT_OF: Record<number, Repeat> = { 0: "once", 242: "repne", 243: "repe" };
 const UNCONDITIONAL: ReadonlySet<string> = new Set(["jmp", "jmp_indirect", "call", "call_indirect", "ret"]);
 
 const DEFAULT_VARIANT: Variant = {

@@ -3,8 +3,8 @@
 import type { Access } from "./access.ts";
 import { FETCH } from "./access.ts";
 import type { CodeCache } from "./code-cache.ts";
-import { MAX_INSTRUCTION_LENGTH } from "./decode.ts";
 import { type Cpu, type Fault, GP, type Instruction } from "./context.ts";
+import { MAX_INSTRUCTION_LENGTH } from "./decode.ts";
 import { enterHandler } from "./handlers.ts";
 import type { ImportName } from "./ir.ts";
 import {

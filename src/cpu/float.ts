@@ -2,17 +2,7 @@
 
 import type { Cpu, Instruction } from "./context.ts";
 import { GP, NM } from "./context.ts";
-import {
-  ARITHMETIC_FLAGS,
-  CR0_EM,
-  CR0_MP,
-  CR0_PE,
-  CR0_TS,
-  CS,
-  EAX,
-  type ProcessorState,
-  VM,
-} from "./state.ts";
+import { ARITHMETIC_FLAGS, CR0_EM, CR0_MP, CR0_PE, CR0_TS, CS, EAX, type ProcessorState, VM } from "./state.ts";
 import type { X87Access } from "./x87/access.ts";
 import { executeX87, fxrstor, fxsave, wait } from "./x87/execute.ts";
 import type { X87 } from "./x87/unit.ts";

@@ -1,8 +1,19 @@
 // Part: all handlers, one for each form of each instruction of the opcode map that runs in WebAssembly.
 
-import { Builder, Expr, type Handler, i32 } from "./ir.ts";
-import { ENGINE, JUMP, JUMP_BASE, JUMP_ENTRIES, JUMP_STRIDE, RECORD, segmentAddress, STATE_BASE, TLB } from "./layout.ts";
-import { TLB_ENTRIES, TLB_STRIDE } from "./layout.ts";
+import { Builder, type Expr, type Handler, i32 } from "./ir.ts";
+import {
+  ENGINE,
+  JUMP,
+  JUMP_BASE,
+  JUMP_ENTRIES,
+  JUMP_STRIDE,
+  RECORD,
+  STATE_BASE,
+  segmentAddress,
+  TLB,
+  TLB_ENTRIES,
+  TLB_STRIDE,
+} from "./layout.ts";
 import { ALL_OPCODES, type Opcode } from "./opcodes.ts";
 import { ARITHMETIC } from "./semantics/arithmetic.ts";
 import { Context, type Environment, type Place, type Repeat, type Variant } from "./semantics/context.ts";
@@ -192,14 +203,25 @@ export function enterHandler(): Handler {
     const index = linear.shrU(12 - strideBits).and((TLB_ENTRIES - 1) << strideBits);
     const entry = b.let(index.add(word(ENGINE.tlb)));
     const codeBase = b.let(page.sub(base));
-    b.if(entry.load(32, TLB.executeTag).ne(page).or(codeBase.geU(word(ENGINE.codeBaseEnd))), fetch);
+    b.if(
+      entry
+        .load(32, TLB.executeTag)
+        .ne(page)
+        .or(codeBase.geU(word(ENGINE.codeBaseEnd))),
+      fetch,
+    );
     b.store(32, i32(0), page, ENGINE.codeLinear);
     b.store(32, i32(0), codeBase, ENGINE.codeBase);
     b.store(32, i32(0), entry.load(32, TLB.physical), ENGINE.codePhysical);
     b.store(32, i32(0), word(ENGINE.baseMode), ENGINE.mode);
   });
   const physical = b.let(word(ENGINE.codePhysical).or(linear.and(0xfff)));
-  const slot = b.let(physical.and(JUMP_ENTRIES - 1).mul(JUMP_STRIDE).add(JUMP_BASE));
+  const slot = b.let(
+    physical
+      .and(JUMP_ENTRIES - 1)
+      .mul(JUMP_STRIDE)
+      .add(JUMP_BASE),
+  );
   const miss = slot
     .load(32, JUMP.physical)
     .ne(physical)

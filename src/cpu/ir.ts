@@ -42,7 +42,16 @@ export type Binary =
   | "ge_u";
 
 export const COMPARISONS: ReadonlySet<string> = new Set([
-  "eqz", "eq", "ne", "lt_s", "lt_u", "gt_s", "gt_u", "le_u", "ge_s", "ge_u",
+  "eqz",
+  "eq",
+  "ne",
+  "lt_s",
+  "lt_u",
+  "gt_s",
+  "gt_u",
+  "le_u",
+  "ge_s",
+  "ge_u",
 ]);
 
 export type Width = 8 | 16 | 32;
@@ -201,7 +210,7 @@ export function i64(value: number): Expr {
 export type Statement =
   | { kind: "set"; index: number; value: Expr }
   | { kind: "store"; width: Width; address: Expr; offset: number; value: Expr }
-  | { kind: "if"; condition: Expr; then: Statement[]; otherwise: Statement[] }
+  | { kind: "if"; condition: Expr; whenTrue: Statement[]; whenFalse: Statement[] }
   /** Calls an import; its result goes to a local unless `result` is −1. */
   | { kind: "call"; name: ImportName; args: Expr[]; result: number }
   /** Goes on with the handler of a record; nothing after it is reached. */
@@ -279,12 +288,12 @@ export class Builder {
   }
 
   if(condition: Expr, then: () => void, otherwise?: () => void): void {
-    const statement = { kind: "if" as const, condition, then: [] as Statement[], otherwise: [] as Statement[] };
+    const statement = { kind: "if" as const, condition, whenTrue: [] as Statement[], whenFalse: [] as Statement[] };
     this.#block.push(statement);
     const outer = this.#block;
-    this.#block = statement.then;
+    this.#block = statement.whenTrue;
     then();
-    this.#block = statement.otherwise;
+    this.#block = statement.whenFalse;
     otherwise?.();
     this.#block = outer;
   }

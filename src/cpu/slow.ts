@@ -14,7 +14,22 @@ function setStackPointer(cpu: Cpu, value: number): void {
   else cpu.state.setGpr(ESP, value);
 }
 
-/** Writes or reads registers EAX … EDI as one block below the stack pointer. */
+/** Writes slots of `width` bytes upwards from `top`; a 16-bit stack may wrap round between two slots, not inside one. */
+function writeStackBlock(cpu: Cpu, top: number, bytes: Uint8Array, width: number): void {
+  const before = stackMask(cpu) + 1 - top;
+  if (before >= bytes.length || before % width !== 0) {
+    cpu.writeBytes(SS, top, bytes);
+    return;
+  }
+  // Both parts are checked before one is stored.
+  const rest = bytes.subarray(before);
+  cpu.readBytes(SS, 0, rest.length);
+  cpu.probeLinear(cpu.state.segmentBase(SS), rest.length, true, false);
+  cpu.writeBytes(SS, top, bytes.subarray(0, before));
+  cpu.writeBytes(SS, 0, rest);
+}
+
+/** EAX is pushed first, so that it lies highest. */
 function pusha(cpu: Cpu, insn: Instruction): void {
   const { state } = cpu;
   const width = insn.operandSize >>> 3;
@@ -26,7 +41,7 @@ function pusha(cpu: Cpu, insn: Instruction): void {
     else view.setUint16(at, state.gpr(index) & 0xffff, true);
   }
   const top = ((state.gpr(ESP) & stackMask(cpu)) - bytes.length) & stackMask(cpu);
-  cpu.writeBytes(SS, top >>> 0, bytes);
+  writeStackBlock(cpu, top >>> 0, bytes, width);
   setStackPointer(cpu, top);
 }
 
@@ -35,13 +50,12 @@ function popa(cpu: Cpu, insn: Instruction): void {
   const width = insn.operandSize >>> 3;
   const mask = stackMask(cpu);
   const top = (state.gpr(ESP) & mask) >>> 0;
-  const bytes = cpu.readBytes(SS, top, 8 * width);
-  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const values = Array.from({ length: 8 }, (_, slot) => cpu.read(SS, ((top + slot * width) & mask) >>> 0, width));
   for (let index = 0; index < 8; index++) {
-    const at = (7 - index) * width;
+    const value = values[7 - index] as number;
     if (index === ESP) continue;
-    if (width === 4) state.setGpr(index, view.getUint32(at, true));
-    else state.setGpr16(index, view.getUint16(at, true));
+    if (width === 4) state.setGpr(index, value);
+    else state.setGpr16(index, value);
   }
   setStackPointer(cpu, top + 8 * width);
 }
@@ -67,7 +81,7 @@ function enter(cpu: Cpu, insn: Instruction): void {
   }
   const top = ((frame + width - bytes.length) & mask) >>> 0;
   const end = ((top - insn.immediate) & mask) >>> 0;
-  cpu.writeBytes(SS, top, bytes);
+  writeStackBlock(cpu, top, bytes, width);
   if (insn.operandSize === 16 || mask === 0xffff) state.setGpr16(EBP, frame);
   else state.setGpr(EBP, frame);
   setStackPointer(cpu, end);

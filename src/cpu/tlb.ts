@@ -165,7 +165,5 @@ function slotIndex(slot: number): number {
 
 function slotOf(index: number): number {
   const address = index << 2;
-  return address < TLB_USER
-    ? (address - TLB_SUPERVISOR) / TLB_STRIDE
-    : (address - TLB_USER) / TLB_STRIDE + TLB_ENTRIES;
+  return address < TLB_USER ? (address - TLB_SUPERVISOR) / TLB_STRIDE : (address - TLB_USER) / TLB_STRIDE + TLB_ENTRIES;
 }

@@ -230,10 +230,10 @@ class FunctionEmitter {
         this.#expression(statement.condition);
         bytes.byte(0x04);
         bytes.byte(0x40);
-        this.statements(statement.then);
-        if (statement.otherwise.length > 0) {
+        this.statements(statement.whenTrue);
+        if (statement.whenFalse.length > 0) {
           bytes.byte(0x05);
-          this.statements(statement.otherwise);
+          this.statements(statement.whenFalse);
         }
         bytes.byte(0x0b);
         return;

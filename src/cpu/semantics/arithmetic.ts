@@ -11,7 +11,10 @@ const AUXILIARY = 8;
 export function alignCarries(vector: Expr, width: Width): Expr {
   return width === 32
     ? vector.and(TOP_CARRIES | AUXILIARY)
-    : vector.shl(32 - width).and(TOP_CARRIES).or(vector.and(AUXILIARY));
+    : vector
+        .shl(32 - width)
+        .and(TOP_CARRIES)
+        .or(vector.and(AUXILIARY));
 }
 
 /** Carries of result = a + b (+ carry): where both bits are set, or one is and the sum's bit is not. */
@@ -71,9 +74,7 @@ function subtract(c: Context, a: Expr, b: Expr, carry: Expr | undefined = undefi
 /**
  * Reads the source before it opens the destination; an operation that stores its result, then commits its flags, since the store may fault.
  */
-function storing(
-  operation: (c: Context, a: Expr, b: Expr) => { r: Expr; commit: () => void },
-): (c: Context) => void {
+function storing(operation: (c: Context, a: Expr, b: Expr) => { r: Expr; commit: () => void }): (c: Context) => void {
   return (c) => {
     const b = c.let(c.get(1));
     const destination = c.modify(0);

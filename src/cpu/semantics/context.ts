@@ -3,10 +3,20 @@
 // expressions over the decoded record (layout.ts). Everything before the first store may fault, and a fault leaves the
 // instruction restartable, so semantics compute first and commit last.
 
-import { Builder, type Expr, i32, type ImportName, type Width } from "../ir.ts";
-import { ENGINE, RECORD, RECORD_STRIDE, registerAddress, segmentAddress, STATE_BASE, TLB, TLB_ENTRIES, TLB_STRIDE } from "../layout.ts";
 import { GP } from "../context.ts";
-import type { Operand, Opcode } from "../opcodes.ts";
+import { Builder, type Expr, type ImportName, i32, type Width } from "../ir.ts";
+import {
+  ENGINE,
+  RECORD,
+  RECORD_STRIDE,
+  registerAddress,
+  STATE_BASE,
+  segmentAddress,
+  TLB,
+  TLB_ENTRIES,
+  TLB_STRIDE,
+} from "../layout.ts";
+import type { Opcode, Operand } from "../opcodes.ts";
 import { AR_UNUSABLE, DF, ECX, ESP, OFFSET, SS } from "../state.ts";
 
 /** Where the r/m operand is: a register, or memory by way of reaching it. */
@@ -110,9 +120,7 @@ export class Context {
   }
 
   #inMemory(operand: Operand): boolean {
-    return (
-      operand.kind === "M" || operand.kind === "O" || (operand.kind === "E" && this.variant.place !== "register")
-    );
+    return operand.kind === "M" || operand.kind === "O" || (operand.kind === "E" && this.variant.place !== "register");
   }
 
   #registerOf(operand: Operand): Expr {
@@ -200,7 +208,10 @@ export class Context {
     const rights = segment.load(32, SEGMENT_RIGHTS);
     const limit = this.let(segment.load(32, SEGMENT_LIMIT));
     const mask = AR_UNUSABLE | TYPE_CODE | TYPE_EXPAND_DOWN | (write ? TYPE_WRITABLE : 0);
-    let refused = rights.and(mask).ne(write ? TYPE_WRITABLE : 0).or(offset.gtU(limit));
+    let refused = rights
+      .and(mask)
+      .ne(write ? TYPE_WRITABLE : 0)
+      .or(offset.gtU(limit));
     if (width > 8) refused = refused.or(limit.sub(offset).ltU(width / 8 - 1));
     this.b.if(refused, () => {
       this.call("checkSegment", [segment, offset, i32(width / 8), i32(write ? 1 : 0)]);
@@ -220,7 +231,10 @@ export class Context {
 
   /** Whether no byte of the access leaves the page that the tag names. */
   #hits(linear: Expr, width: Width, tag: Expr): Expr {
-    return linear.add(width / 8 - 1).and(PAGE_MASK).eq(tag);
+    return linear
+      .add(width / 8 - 1)
+      .and(PAGE_MASK)
+      .eq(tag);
   }
 
   read(width: Width, address: Expr): Expr {
@@ -327,9 +341,7 @@ export class Context {
     const offset = this.let(this.offset());
     this.setRegister(ESP, before);
     const address =
-      this.variant.place === "general"
-        ? this.inSegment(this.let(this.field("segment")), offset, width, true)
-        : offset;
+      this.variant.place === "general" ? this.inSegment(this.let(this.field("segment")), offset, width, true) : offset;
     this.write(width, address, value);
     this.setRegister(ESP, after);
   }
@@ -360,7 +372,9 @@ export class Context {
   /** EFLAGS.DF as the step of a string instruction in bytes. */
   get step(): Expr {
     const bytes = this.width / 8;
-    return this.word(STATE_BASE + OFFSET.flagsRest).and(DF).select(i32(-bytes), i32(bytes));
+    return this.word(STATE_BASE + OFFSET.flagsRest)
+      .and(DF)
+      .select(i32(-bytes), i32(bytes));
   }
 
   // The end of the instruction. Each of these is the last thing on its path.
@@ -442,4 +456,3 @@ export class Context {
     this.call("fault", [i32(vector), i32(errorCode)]);
   }
 }
-

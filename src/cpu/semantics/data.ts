@@ -3,7 +3,7 @@
 import { type Expr, i32, type Width } from "../ir.ts";
 import { STATE_BASE } from "../layout.ts";
 import { CONDITIONS } from "../opcodes.ts";
-import { CF, DF, EAX, EBP, EDX, EBX, OFFSET } from "../state.ts";
+import { CF, DF, EAX, EBP, EBX, EDX, OFFSET } from "../state.ts";
 import { carryFlag } from "./arithmetic.ts";
 import type { Context } from "./context.ts";
 
@@ -43,7 +43,9 @@ function less(c: Context, result: Expr): Expr {
 function parity(c: Context): Expr {
   const byte = c.let(c.flagResult.xor(c.flagCarries.shrU(8)).and(0xff));
   // One bit for each value of four bits, set where their number of ones is even.
-  return i32(0x9669).shrU(byte.xor(byte.shrU(4)).and(15)).and(1);
+  return i32(0x9669)
+    .shrU(byte.xor(byte.shrU(4)).and(15))
+    .and(1);
 }
 
 /** Condition `index` of table B-1 (SDM Vol. 1 appendix B) as 0 or 1. */

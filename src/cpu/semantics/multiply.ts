@@ -105,4 +105,3 @@ export const MULTIPLY: Record<string, (c: Context) => void> = {
   div: divide(false),
   idiv: divide(true),
 };
-

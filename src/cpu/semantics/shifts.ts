@@ -43,23 +43,19 @@ const rotateThroughCarry = (left: boolean) =>
     const carry = c.let(carryFlag(c));
     const value = c.let(a.widenU().or(carry.widenU().shl(c64(width))));
     const forth = c.let(count.widenU());
-    const back = c.let(i32(width + 1).sub(count).widenU());
-    // A count of 0 modulo width + 1 shifts the second half out at width + 1, where nothing of it reaches the result.
-    const rotated = c.let(
-      left ? value.shl(forth).or(value.shrU(back)) : value.shrU(forth).or(value.shl(back)),
+    const back = c.let(
+      i32(width + 1)
+        .sub(count)
+        .widenU(),
     );
+    // A count of 0 modulo width + 1 shifts the second half out at width + 1, where nothing of it reaches the result.
+    const rotated = c.let(left ? value.shl(forth).or(value.shrU(back)) : value.shrU(forth).or(value.shl(back)));
     const r = c.let(rotated.wrap());
     const newCarry = c.let(rotated.shrU(c64(width)).wrap().and(1));
     write(r);
     const top = r.shl(32 - width);
     // OF: RCL, CF XOR the top bit; RCR, the two top bits. Bit 30 of the vector is CF XOR OF.
-    const into = left
-      ? top.shrU(1).and(0x4000_0000)
-      : newCarry
-          .shl(30)
-          .xor(top.shrU(1))
-          .xor(top)
-          .and(0x4000_0000);
+    const into = left ? top.shrU(1).and(0x4000_0000) : newCarry.shl(30).xor(top.shrU(1)).xor(top).and(0x4000_0000);
     setTopCarries(c, newCarry.shl(31).or(into));
   });
 
@@ -82,7 +78,12 @@ export const SHIFTS: Record<string, (c: Context) => void> = {
     const r = c.let(before.shrU(1));
     write(r);
     // OF is the top bit of the operand, which has moved one down.
-    const overflow = c.let(r.xor(r.shl(1)).shrU(c.width - 1).and(1));
+    const overflow = c.let(
+      r
+        .xor(r.shl(1))
+        .shrU(c.width - 1)
+        .and(1),
+    );
     const carry = c.let(before.and(1));
     c.setFlags(r.signExtend(c.width), carry.shl(31).or(carry.xor(overflow).shl(30)));
   }),
@@ -96,7 +97,12 @@ export const SHIFTS: Record<string, (c: Context) => void> = {
     const source = c.let(c.get(1));
     const value = joined(c, a, source, a);
     const before = c.let(value.shl(count.sub(1).widenU()));
-    const r = c.let(before.shl(c64(1)).shrU(c64(64 - c.width)).wrap());
+    const r = c.let(
+      before
+        .shl(c64(1))
+        .shrU(c64(64 - c.width))
+        .wrap(),
+    );
     write(r);
     c.setFlags(r.signExtend(c.width), before.shrU(c64(32)).wrap().and(TOP_CARRIES));
   }),
