@@ -1,19 +1,267 @@
 // Part: the composition root: one processor, one hypervisor, the control domain's programs, the guests and their disks under one clock.
-// A machine advances in steps. A step runs the alarms that are due and then either one guest, until the next alarm or its next pause, or, when no guest can
-// run, jumps to the next alarm: idle time costs nothing. Whatever comes from outside is taken in between steps.
+// A machine advances in steps. A step runs the alarms that are due and then one guest until the next alarm, an exit that blocks it, or its
+// turn's end; when no guest can run, time jumps to the next alarm: idle time costs nothing. What comes from outside is taken in between steps.
 
 import { Clock } from "../core/clock.ts";
 import { digest64, PageDigest } from "../core/digest.ts";
 import { InputError } from "../core/errors.ts";
 import { RandomStreams } from "../core/random.ts";
 import { encodeSnapshot, type Snapshot, SnapshotRegistry } from "../core/snapshot.ts";
-import { MIB, type Ratio, ratio, scaleFloor, inverse } from "../core/units.ts";
+import { inverse, MIB, type Ratio, ratio, scaleCeil } from "../core/units.ts";
 import { Processor } from "../cpu/processor.ts";
-import { MemoryDisk } from "../devices/block/disk.ts";
+import { CS } from "../cpu/state.ts";
+import { type Disk, OverlayDisk } from "../devices/block/disk.ts";
 import { FaultyDisk } from "../devices/block/faults.ts";
+import { SOLID_STATE } from "../devices/block/service.ts";
 import { Vbd } from "../devices/vbd/vbd.ts";
 import type { Emit, TraceEvent } from "../trace/events.ts";
-import { createHypervisor, type Domain, type Hypervisor } from "../xen/index.ts";
+import type { Domain } from "../xen/domain.ts";
+import { XenHypervisor } from "../xen/xen.ts";
 import { XenstoreDaemon } from "../xen/xenstore/daemon.ts";
-import type { DomainConfig, FullMachineConfig } from "./config.ts";
+import type { DiskConfig, DomainConfig, FullMachineConfig } from "./config.ts";
 import type { Images } from "./images.ts";
+
+/** Host-physical memory besides the guests' own: the hypervisor's tables, shared pages, VMCS regions. */
+const HYPERVISOR_MIB = 8;
+/** More for each domain: its EPT (8 bytes a page and level) and its special pages. */
+const PER_DOMAIN_MIB = 1;
+
+/** A guest that runs while no alarm is armed is interrupted this often all the same, so that a caller can look in. */
+const LONGEST_TURN_NS = 10_000_000;
+
+/** Bytes of code shown around the instruction pointer. */
+const CODE_WINDOW = 32;
+
+const CONSOLE_CHANNEL = "console:";
+
+const GENERAL_REGISTERS = ["EAX", "ECX", "EDX", "EBX", "ESP", "EBP", "ESI", "EDI"] as const;
+
+/** The processor as a person wants to see it. */
+export interface MachineView {
+  /** Names of the SDM, in its order. */
+  readonly registers: Readonly<Record<string, number>>;
+  /** Linear address and bytes from the instruction pointer on; empty where nothing is mapped. */
+  readonly code: { readonly address: number; readonly bytes: Uint8Array };
+  /** Operand size of the code segment. */
+  readonly bits: 16 | 32;
+}
+
+export class Machine {
+  readonly clock = new Clock();
+  readonly processor: Processor;
+  readonly hypervisor: XenHypervisor;
+  readonly #config: FullMachineConfig;
+  readonly #emit: Emit;
+  readonly #speed: Ratio;
+  readonly #random: RandomStreams;
+  readonly #snapshots = new SnapshotRegistry();
+  readonly #pages: PageDigest;
+  readonly #domains = new Map<string, Domain>();
+  readonly #console = new Map<number, string>();
+  #steps = 0;
+  #turn = 0;
+  #reason = "running";
+
+  /**
+   * @param emit takes every event as it happens
+   * @throws InputError when an image makes no domain
+   */
+  constructor(config: FullMachineConfig, images: Images, seed: string, emit: Emit) {
+    this.#config = config;
+    this.#emit = (event) => {
+      this.#listen(event);
+      emit(event);
+    };
+    this.#speed = ratio(...config.nsPerInstruction);
+    this.#random = new RandomStreams(seed);
+    const memoryMiB = config.domains.reduce((sum, domain) => sum + domain.memoryMiB + PER_DOMAIN_MIB, HYPERVISOR_MIB);
+    this.processor = new Processor({
+      ramBytes: memoryMiB * MIB,
+      platform: {
+        readTsc: () => this.hypervisor.readTsc(),
+        instructionsUntilTsc: (tsc) => this.hypervisor.instructionsUntilTsc(tsc),
+        portRead: () => 0xffff_ffff,
+        portWrite: () => {},
+      },
+    });
+    this.#pages = new PageDigest(this.processor.memory.bytes);
+    this.hypervisor = new XenHypervisor({
+      processor: this.processor,
+      clock: this.clock,
+      emit: this.#emit,
+      nsPerInstruction: this.#speed,
+      exitCostNs: config.exitCostNs,
+      tscKhz: config.tscKhz,
+      startDateSeconds: config.startDateSeconds,
+      modelDomainLatencyNs: config.controlDomainLatencyNs,
+    });
+    const xenstore = new XenstoreDaemon(this.hypervisor);
+    this.#snapshots.register("clock", 1, this.clock);
+    this.#snapshots.register("random", 1, this.#random);
+    this.#snapshots.register("processor", 1, this.processor);
+    this.#snapshots.register("hypervisor", 1, this.hypervisor);
+    this.#snapshots.register("xenstore", 1, xenstore);
+    for (const domain of config.domains) this.#build(domain, images, xenstore);
+  }
+
+  /** Steps made so far. */
+  get steps(): number {
+    return this.#steps;
+  }
+
+  get now(): number {
+    return this.clock.now;
+  }
+
+  get retired(): number {
+    return this.processor.retired;
+  }
+
+  /** Why the machine stopped: "domains ended", "idle", "time limit"; "running" before that. */
+  get reason(): string {
+    return this.#reason;
+  }
+
+  /** Everything that a domain has written on its console, as Latin-1 text. */
+  console(domain: string): string {
+    return this.#console.get(this.#domain(domain).domid) ?? "";
+  }
+
+  /** "running", or how the domain ended. */
+  ended(domain: string): string {
+    return this.hypervisor.endOf(this.#domain(domain).domid);
+  }
+
+  /** One line for each vCPU that waits: for what. */
+  waiting(): readonly string[] {
+    return this.hypervisor.waiting();
+  }
+
+  /** Types at a domain's console. */
+  type(domain: string, bytes: Uint8Array): void {
+    this.input(CONSOLE_CHANNEL + domain, bytes);
+  }
+
+  /** Takes in bytes from outside, between two steps; all that the machine does not determine itself comes this way. */
+  input(channel: string, bytes: Uint8Array): void {
+    if (!channel.startsWith(CONSOLE_CHANNEL)) throw new InputError("there is no such input", `channel ${channel}`);
+    const { domid } = this.#domain(channel.slice(CONSOLE_CHANNEL.length));
+    this.#emit({ kind: "input", at: this.clock.now, channel, step: this.#steps, data: bytes });
+    this.hypervisor.consoleInput(domid, bytes);
+    this.#reason = "running";
+  }
+
+  /** Makes one step; false when there is nothing to do any more unless somebody types. */
+  step(): boolean {
+    this.#steps++;
+    const { clock, hypervisor } = this;
+    clock.advanceTo(clock.now);
+    if (this.#over()) return false;
+    const runnable = hypervisor.runnable();
+    const deadline = Math.min(clock.nextDeadline() ?? Infinity, this.#config.timeLimitNs);
+    if (runnable.length > 0) {
+      const vcpu = runnable[this.#turn++ % runnable.length]!;
+      const turnNs = Math.min(deadline - clock.now, LONGEST_TURN_NS);
+      hypervisor.runVcpu(vcpu, Math.max(1, scaleCeil(turnNs, inverse(this.#speed))));
+      return true;
+    }
+    if (clock.nextDeadline() === undefined) return this.#stop("idle");
+    clock.advanceTo(deadline);
+    return true;
+  }
+
+  #over(): boolean {
+    if (this.clock.now >= this.#config.timeLimitNs) return !this.#stop("time limit");
+    const ended = Array.from(this.#domains.keys()).every((name) => this.ended(name) !== "running");
+    return ended && !this.#stop("domains ended");
+  }
+
+  #stop(reason: string): false {
+    this.#reason = reason;
+    return false;
+  }
+
+  #domain(name: string): Domain {
+    const domain = this.#domains.get(name);
+    if (domain === undefined) throw new InputError("the machine has no such domain", `domain ${name}`);
+    return domain;
+  }
+
+  #listen(event: TraceEvent): void {
+    if (event.kind !== "console-output") return;
+    let text = this.#console.get(event.domain) ?? "";
+    for (const byte of event.data) text += String.fromCharCode(byte);
+    this.#console.set(event.domain, text);
+  }
+
+  #build(config: DomainConfig, images: Images, xenstore: XenstoreDaemon): void {
+    const domain = this.hypervisor.createDomain({
+      name: config.name,
+      memorySize: config.memoryMiB * MIB,
+      kernel: images.bytes(config.kernel),
+      commandLine: config.commandLine ?? "",
+      modules: (config.modules ?? []).map((name) => ({ bytes: images.bytes(name), commandLine: "" })),
+    });
+    this.#domains.set(config.name, domain);
+    for (const disk of config.disks ?? []) this.#plug(domain, disk, images, xenstore);
+  }
+
+  #plug({ domid }: Domain, config: DiskConfig, images: Images, xenstore: XenstoreDaemon): void {
+    const name = `${domid}/${config.device}`;
+    const plain =
+      config.image === undefined
+        ? new OverlayDisk(new Uint8Array(0), config.sectors)
+        : new OverlayDisk(images.bytes(config.image));
+    this.#snapshots.register(`disk ${name}`, 1, plain);
+    let disk: Disk = plain;
+    if (config.faults !== undefined) {
+      const faulty = new FaultyDisk(plain, config.faults, this.#random.stream(`disk faults ${name}`), (detail) =>
+        this.#emit({ kind: "fault-injected", at: this.clock.now, name: `disk ${name}`, detail }),
+      );
+      this.#snapshots.register(`disk faults ${name}`, 1, faulty);
+      disk = faulty;
+    }
+    const vbd = new Vbd(this.hypervisor.backendHost(xenstore.client()), {
+      frontDomid: domid,
+      device: config.device,
+      disk,
+      readOnly: config.readOnly ?? false,
+      service: SOLID_STATE,
+      random: this.#random.stream(`disk service ${name}`),
+      grant: (path, owner, reader) => xenstore.grant(path, owner, reader),
+    });
+    this.#snapshots.register(`vbd ${name}`, 1, vbd);
+    vbd.plug();
+  }
+
+  /**
+   * Digest of the whole state, 16 bytes: that of host-physical memory, then that of everything else. Only the pages written since the
+   * last digest are read again.
+   */
+  stateDigest(): Uint8Array {
+    const { dirty } = this.processor;
+    for (let page = 0; page < dirty.length; page++) if (dirty[page] !== 0) this.#pages.update(page);
+    this.processor.cleanDirtyPages();
+    const digest = new DataView(new ArrayBuffer(16));
+    digest.setBigUint64(0, this.#pages.value());
+    digest.setBigUint64(8, digest64(encodeSnapshot(this.#snapshots.save())));
+    return new Uint8Array(digest.buffer);
+  }
+
+  /** Everything but the host's memory, see {@link saveMemory}. */
+  save(): Snapshot {
+    return this.#snapshots.save();
+  }
+
+  view(): MachineView {
+    const { state } = this.processor;
+    const registers = Object.fromEntries(GENERAL_REGISTERS.map((name, index) => [name, state.gpr(index)]));
+    const { eip, eflags, cr0, cr3, cr4 } = state;
+    const address = (state.segmentBase(CS) + eip) >>> 0;
+    return {
+      registers: { ...registers, EIP: eip, EFLAGS: eflags, CS: state.selector(CS), CR0: cr0, CR3: cr3, CR4: cr4 },
+      code: { address, bytes: this.processor.peekCode(CODE_WINDOW) },
+      bits: (state.accessRights(CS) & 0x4000) === 0 ? 16 : 32,
+    };
+  }
+}

@@ -2,7 +2,7 @@
 // digest of its whole state at the end of every chunk. What came from outside is taken from the trace.
 
 import { InputError } from "../core/errors.ts";
-import { type FullMachineConfig, completeConfig } from "../machine/config.ts";
+import { completeConfig, type FullMachineConfig } from "../machine/config.ts";
 import { type ImageLoader, Images } from "../machine/images.ts";
 import { Machine, type MachineView } from "../machine/machine.ts";
 import type { Scenario } from "../machine/scenario.ts";

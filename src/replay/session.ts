@@ -63,9 +63,10 @@ export class Session {
       format: FORMAT_VERSION,
       time: "virtual nanoseconds since power-on",
       product: options.product,
-      scenario: options.module === undefined ? { name: scenario.name } : { name: scenario.name, module: options.module },
+      scenario:
+        options.module === undefined ? { name: scenario.name } : { name: scenario.name, module: options.module },
       seed,
-      machine: { ...config },
+      machine: config,
       images: images.records(),
       chunkEvents: options.chunkEvents ?? CHUNK_EVENTS,
     };
@@ -107,7 +108,10 @@ export class Session {
     }
     const trace = new Trace(joined(this.#records), "the trace just recorded");
     const run = new FinishedRun(machine, trace, reason ?? machine.reason);
-    const outcomes = Object.entries(this.#scenario.expect).map(([expectation, holds]) => ({ expectation, held: holds(run) }));
+    const outcomes = Object.entries(this.#scenario.expect).map(([expectation, holds]) => ({
+      expectation,
+      held: holds(run),
+    }));
     return { run, outcomes, trace, sha256: this.#writer.sha256() };
   }
 

@@ -9,8 +9,6 @@
 // first carries the hash of the record before it: a chain, and yet each record can be checked by itself. A recorder that
 // dies leaves a sequence without its last records, which is still a trace.
 
-import type { PlainData } from "../core/plain-data.ts";
-
 export const MAGIC = "ringback-trace";
 export const HASH_BYTES = 32;
 /** The hash and its CBOR head (0x58 0x20). */
@@ -36,7 +34,7 @@ export interface TraceHeader {
   readonly scenario: { readonly name: string; readonly module?: string };
   readonly seed: string;
   /** The machine's configuration, plain data without its images' bytes. */
-  readonly machine: PlainData;
+  readonly machine: object;
   readonly images: readonly ImageRecord[];
   /** Events after which the recorder closes a chunk at the next instruction boundary it stops at. */
   readonly chunkEvents: number;
