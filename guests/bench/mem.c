@@ -1,6 +1,6 @@
 /*
- * mem: work on memory with paging on. Every round copies, sorts, calls, chases pointers and runs the string instructions, over a working set of
- * 1.3 MiB: beyond a software TLB of 256 entries, within the program's first 4 MiB of small pages.
+ * mem: work on memory with paging on. Every round copies, sorts, calls, chases pointers and runs the string instructions, over a
+ * working set of 1.3 MiB: beyond a software TLB of 256 entries, within the program's first 4 MiB of small pages.
  */
 #include "bench.h"
 #include "strings.h"

@@ -1,6 +1,6 @@
 /*
- * mixed: what ordinary programs do. Every round builds, sorts and walks linked lists, multiplies integer matrices, runs a tokenizer (a state
- * machine over characters) and handles strings: numbers to text and back, comparing, hashing.
+ * mixed: what ordinary programs do. Every round builds, sorts and walks linked lists, multiplies integer matrices, runs a tokenizer (a
+ * state machine over characters) and handles strings: numbers to text and back, comparing, hashing.
  */
 #include "bench.h"
 

@@ -72,7 +72,9 @@ static bool settle(struct vbd_slot *slot, struct transfer *done)
 {
     if (slot->status == BLKIF_RSP_OKAY)
         return true;
-    bool *optional = slot->operation == BLKIF_OP_FLUSH_DISKCACHE ? &vbd.can_flush : slot->operation == BLKIF_OP_DISCARD ? &vbd.can_discard : NULL;
+    bool *optional = slot->operation == BLKIF_OP_FLUSH_DISKCACHE ? &vbd.can_flush
+                     : slot->operation == BLKIF_OP_DISCARD       ? &vbd.can_discard
+                                                                 : NULL;
     if (slot->status == BLKIF_RSP_EOPNOTSUPP && optional != NULL) {
         *optional = false;
         return true;

@@ -1,4 +1,7 @@
-/* Finding Xen, and calling it. Registers: EAX number, EBX ECX EDX arguments; the result is >= 0 or a negative errno (arch-x86/xen-x86_32.h). */
+/*
+ * Finding Xen, and calling it. Registers: EAX number, EBX ECX EDX arguments; the result is >= 0 or a negative errno
+ * (arch-x86/xen-x86_32.h).
+ */
 #ifndef HYPERCALL_H
 #define HYPERCALL_H
 
