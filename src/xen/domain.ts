@@ -12,6 +12,7 @@ import {
   GrantTable,
   type GrantTableState,
 } from "./grant-table.ts";
+import type { GuestAccess } from "./guest-access.ts";
 import { type P2m, P2M_RAM, type P2mState } from "./p2m.ts";
 import { PORTS_2L, SharedInfo } from "./shared-info.ts";
 import type { MemoryMapEntry } from "./start-info.ts";
@@ -68,7 +69,8 @@ export interface DomainState {
   domid: number;
   name: string;
   status: string;
-  shutdownReason: number;
+  end: string;
+  callbackLine: boolean;
   params: bigint[];
   sharedInfoFrame: number;
   memoryMap: { address: number; size: number; type: number }[];
@@ -95,12 +97,16 @@ export class Domain implements GrantOwner, EventSink {
   readonly shared: SharedInfo;
   readonly events: EventChannels;
   readonly grants: GrantTable;
-  readonly mappings = new GrantMappings();
+  readonly mappings: GrantMappings;
+  /** The current vCPU's memory by linear address; only while one of this domain has the processor. */
+  readonly access: GuestAccess;
   readonly vcpus: Vcpu[] = [];
   readonly params: bigint[] = Array.from({ length: PARAMS_H.HVM_NR_PARAMS }, () => 0n);
   status: DomainStatus = "running";
-  /** A SHUTDOWN_ value (sched.h) after the end. */
-  shutdownReason: number | undefined = undefined;
+  /** How it ended: the name of a SHUTDOWN_ value (sched.h) or why it crashed; empty while it runs. */
+  end = "";
+  /** Level of the GSI or INTx line that tells of events. */
+  callbackLine = false;
   memoryMap: readonly MemoryMapEntry[] = [];
   /** Pages of its own that the domain may have. */
   maxPages = 0;
@@ -117,6 +123,7 @@ export class Domain implements GrantOwner, EventSink {
       readonly p2m: P2m;
       readonly sharedInfoFrame: number;
       readonly sink: UpcallSink;
+      readonly access: GuestAccess;
     },
   ) {
     this.domid = domid;
@@ -125,7 +132,9 @@ export class Domain implements GrantOwner, EventSink {
     this.sharedInfoFrame = parts.sharedInfoFrame;
     this.shared = new SharedInfo(parts.memory, parts.sharedInfoFrame);
     this.grants = new GrantTable(parts.memory, parts.frames);
+    this.mappings = new GrantMappings(parts.frames);
     this.events = new EventChannels(domid, PORTS_2L, this, parts.sink);
+    this.access = parts.access;
     this.#sink = parts.sink;
   }
 
@@ -170,7 +179,8 @@ export class Domain implements GrantOwner, EventSink {
       domid: this.domid,
       name: this.name,
       status: this.status,
-      shutdownReason: this.shutdownReason ?? -1,
+      end: this.end,
+      callbackLine: this.callbackLine,
       params: [...this.params],
       sharedInfoFrame: this.sharedInfoFrame,
       memoryMap: this.memoryMap.map((entry) => ({ ...entry })),
@@ -188,7 +198,8 @@ export class Domain implements GrantOwner, EventSink {
   /** Takes over everything but what the constructor fixed. */
   load(state: DomainState): void {
     this.status = state.status as DomainStatus;
-    this.shutdownReason = state.shutdownReason < 0 ? undefined : state.shutdownReason;
+    this.end = state.end;
+    this.callbackLine = state.callbackLine;
     for (const [index, value] of state.params.entries()) this.params[index] = value;
     this.memoryMap = state.memoryMap.map((entry) => ({ ...entry }));
     this.maxPages = state.maxPages;

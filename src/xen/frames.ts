@@ -9,6 +9,9 @@ export interface FrameAllocatorState {
   /** The first frame that was never handed out. */
   next: number;
   freed: number[];
+  holds: { frame: number; count: number }[];
+  /** Freed while held. */
+  dying: number[];
 }
 
 const ZEROS = new Uint8Array(PAGE_SIZE);
@@ -17,6 +20,8 @@ export class FrameAllocator implements Snapshotable<FrameAllocatorState> {
   readonly #memory: GuestMemory;
   #next = 1;
   #freed: number[] = [];
+  readonly #holds = new Map<number, number>();
+  readonly #dying = new Set<number>();
 
   constructor(memory: GuestMemory) {
     this.#memory = memory;
@@ -38,12 +43,30 @@ export class FrameAllocator implements Snapshotable<FrameAllocatorState> {
     return this.#next++;
   }
 
+  /** Gives a frame back; one that is held stays allocated until the last holder releases it. */
   free(frame: number): void {
-    this.#freed.push(frame);
+    if (this.#holds.has(frame)) this.#dying.add(frame);
+    else this.#freed.push(frame);
+  }
+
+  /** Keeps a frame from being reused while somebody besides its owner uses it (a granted page, a vcpu_info). */
+  hold(frame: number): void {
+    this.#holds.set(frame, (this.#holds.get(frame) ?? 0) + 1);
+  }
+
+  release(frame: number): void {
+    const count = this.#holds.get(frame) ?? 0;
+    if (count > 1) {
+      this.#holds.set(frame, count - 1);
+      return;
+    }
+    this.#holds.delete(frame);
+    if (this.#dying.delete(frame)) this.#freed.push(frame);
   }
 
   save(): FrameAllocatorState {
-    return { next: this.#next, freed: [...this.#freed] };
+    const holds = [...this.#holds].map(([frame, count]) => ({ frame, count }));
+    return { next: this.#next, freed: [...this.#freed], holds, dying: [...this.#dying] };
   }
 
   load(state: FrameAllocatorState): void {
@@ -54,5 +77,9 @@ export class FrameAllocator implements Snapshotable<FrameAllocatorState> {
     }
     this.#next = state.next;
     this.#freed = [...state.freed];
+    this.#holds.clear();
+    for (const { frame, count } of state.holds) this.#holds.set(frame, count);
+    this.#dying.clear();
+    for (const frame of state.dying) this.#dying.add(frame);
   }
 }

@@ -26,6 +26,7 @@ interface Pins {
 
 export interface GrantTableState {
   frames: number[];
+  places: number[];
   pins: { ref: number; readers: number; writers: number }[];
 }
 
@@ -41,6 +42,8 @@ export class GrantTable implements Snapshotable<GrantTableState> {
   readonly #memory: GuestMemory;
   readonly #allocator: FrameAllocator;
   #frames: number[] = [];
+  /** Guest frame at which the guest last placed each frame of the table. */
+  #places: number[] = [];
   readonly #pins = new Map<number, Pins>();
 
   constructor(memory: GuestMemory, allocator: FrameAllocator) {
@@ -57,6 +60,15 @@ export class GrantTable implements Snapshotable<GrantTableState> {
     return this.grow(index + 1) ? this.#frames[index] : undefined;
   }
 
+  place(index: number, gfn: number): void {
+    this.#places[index] = gfn;
+  }
+
+  /** Guest frame of the table's frame `index`; all ones while the guest has not placed it. */
+  placeOf(index: number): number {
+    return this.#places[index] ?? 0xffff_ffff;
+  }
+
   /** Makes the table at least `count` frames long; false past the limit or out of memory. */
   grow(count: number): boolean {
     if (count > MAX_GRANT_FRAMES) return false;
@@ -64,6 +76,7 @@ export class GrantTable implements Snapshotable<GrantTableState> {
       const frame = this.#allocator.allocate();
       if (frame === undefined) return false;
       this.#frames.push(frame);
+      this.#places.push(0xffff_ffff);
     }
     return true;
   }
@@ -120,11 +133,12 @@ export class GrantTable implements Snapshotable<GrantTableState> {
   }
 
   save(): GrantTableState {
-    return { frames: [...this.#frames], pins: [...this.#pins].map(([ref, pins]) => ({ ref, ...pins })) };
+    return { frames: [...this.#frames], places: [...this.#places], pins: [...this.#pins].map(([ref, pins]) => ({ ref, ...pins })) };
   }
 
   load(state: GrantTableState): void {
     this.#frames = [...state.frames];
+    this.#places = [...state.places];
     this.#pins.clear();
     for (const { ref, readers, writers } of state.pins) this.#pins.set(ref, { readers, writers });
   }
@@ -155,9 +169,14 @@ export interface GrantMappingsState {
 
 /** The grants that one domain has mapped: Xen's maptrack table. */
 export class GrantMappings implements Snapshotable<GrantMappingsState> {
+  readonly #frames: FrameAllocator;
   readonly #entries = new Map<number, MappedGrant>();
   #next = 0;
   #freed: number[] = [];
+
+  constructor(frames: FrameAllocator) {
+    this.#frames = frames;
+  }
 
   /** Maps a grant of `owner` for `domid`: a handle, or a negative GNTST_ status. */
   map(domid: number, owner: GrantOwner, ref: number, readOnly: boolean): number {
@@ -170,6 +189,7 @@ export class GrantMappings implements Snapshotable<GrantMappingsState> {
       return G.GNTST_general_error;
     }
     const handle = this.#freed.pop() ?? this.#next++;
+    this.#frames.hold(frame);
     this.#entries.set(handle, { owner: owner.domid, ref, readOnly, frame, gfn: -1 });
     return handle;
   }
@@ -188,6 +208,7 @@ export class GrantMappings implements Snapshotable<GrantMappingsState> {
     if (entry === undefined) return G.GNTST_bad_handle;
     this.#entries.delete(handle);
     this.#freed.push(handle);
+    this.#frames.release(entry.frame);
     owner?.grants.release(entry.ref, entry.readOnly);
     return G.GNTST_okay;
   }

@@ -2,11 +2,16 @@
 // instructions do. The machine picks a runnable vCPU and calls `runVcpu`; everything else happens in exits and in alarms.
 
 import type { Clock } from "../core/clock.ts";
+import type { Snapshotable } from "../core/snapshot.ts";
 import type { Ratio } from "../core/units.ts";
 import type { Emit } from "../trace/events.ts";
 import type { BackendHost, DomainServices, GrantMapping, XenstoreClient } from "./backend-host.ts";
-import type { Domain, DomainConfig } from "./domain.ts";
+import type { ConsoleState } from "./console.ts";
+import type { Domain, DomainConfig, DomainState } from "./domain.ts";
+import type { FrameAllocatorState } from "./frames.ts";
 import type { HostProcessor } from "./host-processor.ts";
+import type { ModelDomainState } from "./model-domain.ts";
+import type { DeviceAccess } from "./services.ts";
 import type { Vcpu } from "./vcpu.ts";
 
 export interface HypervisorOptions {
@@ -24,24 +29,33 @@ export interface HypervisorOptions {
   /** From a notification to a model domain until its handler runs, nanoseconds. */
   readonly modelDomainLatencyNs: number;
   /** Ports that the machine's devices own; without it every port reads all ones. */
-  readonly ports?: PortAccess;
+  readonly ports?: DeviceAccess;
+  /** Guest-physical addresses outside of memory that the machine's devices own; the same. */
+  readonly mmio?: DeviceAccess;
 }
 
-export interface PortAccess {
-  read(port: number, width: 1 | 2 | 4): number;
-  write(port: number, width: 1 | 2 | 4, value: number): void;
+export interface HypervisorState {
+  frames: FrameAllocatorState;
+  domains: DomainState[];
+  models: ModelDomainState[];
+  consoles: { domid: number; console: ConsoleState }[];
+  /** Domid and vCPU id of the vCPU that has the processor; empty for none. */
+  current: number[];
+  nextDomid: number;
 }
 
 /** The xenstore daemon's end of a guest's store ring. */
 export interface StoreRing {
   readonly page: GrantMapping;
+  /** The daemon's own end of the channel. */
+  readonly port: number;
   /** Signals the guest's store event channel. */
   notify(): void;
 }
 
 export type DomainListener = (domain: Domain, event: "created" | "shutdown" | "destroyed") => void;
 
-export interface Hypervisor {
+export interface Hypervisor extends Snapshotable<HypervisorState> {
   readonly clock: Clock;
   readonly domains: ReadonlyMap<number, Domain>;
   /** Builds a PVH domain: memory, image, start info, console and store rings. @throws InputError on a bad image */
@@ -53,13 +67,18 @@ export interface Hypervisor {
   runnable(): readonly Vcpu[];
   /**
    * Enters the guest and handles its exits until `budget` instructions have retired, an alarm is due, the vCPU blocks or yields, or its
-   * domain ends. `clock.now` is brought up to date before each exit is handled and at the end; no alarm runs inside.
+   * domain ends. `clock.now` is brought up to date before each exit is handled, while no alarm runs, and at the end, when those run that
+   * became due.
    */
   runVcpu(vcpu: Vcpu, budget: number): void;
   /** One line for each vCPU that cannot run: what it waits for. */
   waiting(): readonly string[];
   /** The time-stamp counter at the current instruction. */
   readTsc(): bigint;
+  /** Smallest number of further instructions after which `readTsc()` is at least `tsc`; 0 when it is already. */
+  instructionsUntilTsc(tsc: bigint): number;
+  /** "running", or how the domain ended: "poweroff", "reboot", …, or why it crashed. */
+  endOf(domid: number): string;
   /** Bytes typed on a domain's console; those that find no room wait until the guest has read. */
   consoleInput(domid: number, bytes: Uint8Array): void;
   /** Services of a model domain, which is created on first use. */

@@ -9,6 +9,7 @@ import type { Emit } from "../trace/events.ts";
 import { GRANT_TABLE_H as G } from "./abi/constants.ts";
 import type { DomainServices, GrantMapping } from "./backend-host.ts";
 import { EventChannels, type EventChannelsState, type EventNetwork, type EventSink } from "./event-channels.ts";
+import type { FrameAllocator } from "./frames.ts";
 import { GrantMappings, type GrantMappingsState, type GrantOwner } from "./grant-table.ts";
 
 /** Two-level ABI of a 64-bit domain (EVTCHN_2L_NR_CHANNELS): what a control domain has. */
@@ -18,6 +19,7 @@ export interface ModelDomainParts {
   readonly memory: GuestMemory;
   readonly clock: Clock;
   readonly emit: Emit;
+  readonly frames: FrameAllocator;
   readonly latencyNs: number;
   readonly network: EventNetwork;
   readonly ownerOf: (domid: number) => GrantOwner | undefined;
@@ -37,7 +39,7 @@ export class ModelDomain implements DomainServices, EventSink, Snapshotable<Mode
   readonly vcpuCount = 1;
   readonly events: EventChannels;
   readonly #parts: ModelDomainParts;
-  readonly #mappings = new GrantMappings();
+  readonly #mappings: GrantMappings;
   readonly #handlers = new Map<number, () => void>();
   readonly #upcall: { set(deadlineNs: number): void };
   #pending: number[] = [];
@@ -47,6 +49,7 @@ export class ModelDomain implements DomainServices, EventSink, Snapshotable<Mode
     this.clock = parts.clock;
     this.emit = parts.emit;
     this.#parts = parts;
+    this.#mappings = new GrantMappings(parts.frames);
     this.events = new EventChannels(domid, PORTS, this, parts.network);
     this.#upcall = parts.clock.alarm(`dom${domid} upcall`, () => this.#deliver());
   }
@@ -119,11 +122,6 @@ export class ModelDomain implements DomainServices, EventSink, Snapshotable<Mode
     });
     this.#copied(owner, ref, true, offset, bytes.length, status);
     return status;
-  }
-
-  /** Host frames of other domains that this one has mapped. */
-  mappedFrames(): number[] {
-    return this.#mappings.handles().flatMap((handle) => this.#mappings.get(handle)?.frame ?? []);
   }
 
   save(): ModelDomainState {

@@ -34,6 +34,7 @@ export interface P2mState {
   root: number;
   tables: number[];
   ramPages: number;
+  stale: boolean;
 }
 
 export class P2m {
@@ -135,14 +136,14 @@ export class P2m {
   }
 
   save(): P2mState {
-    return { root: this.#root, tables: [...this.#tables], ramPages: this.#ramPages };
+    return { root: this.#root, tables: [...this.#tables], ramPages: this.#ramPages, stale: this.stale };
   }
 
   load(state: P2mState): void {
     this.#root = state.root;
     this.#tables = [...state.tables];
     this.#ramPages = state.ramPages;
-    this.stale = true;
+    this.stale = state.stale;
   }
 
   #count(entry: number, type: number): void {

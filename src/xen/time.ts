@@ -28,18 +28,18 @@ export function timeScale(khz: number): TimeScale {
 /** The machine's time-stamp counter: virtual nanoseconds × frequency, exact. */
 export class TscClock {
   readonly #clock: Clock;
-  readonly #khz: number;
+  readonly khz: number;
   readonly scale: TimeScale;
 
   constructor(clock: Clock, khz: number) {
     this.#clock = clock;
-    this.#khz = khz;
+    this.khz = khz;
     this.scale = timeScale(khz);
   }
 
   /** The counter at a virtual time in nanoseconds. */
   at(timeNs: number): bigint {
-    return (BigInt(timeNs) * BigInt(this.#khz)) / 1_000_000n;
+    return (BigInt(timeNs) * BigInt(this.khz)) / 1_000_000n;
   }
 
   get now(): bigint {

@@ -1,6 +1,7 @@
 // Part: a virtual processor: what the hypervisor keeps of it beside its VMCS. Whether it runs, what it waits for, the registers
 // that the VMCS has no fields for, and the events to inject.
 
+import type { X87Snapshot } from "../cpu/x87/unit.ts";
 import type { Domain } from "./domain.ts";
 
 /** Registers that VM exits leave in the processor, saved while another vCPU has it. */
@@ -8,7 +9,7 @@ export interface SavedRegisters {
   gpr: number[];
   cr2: number;
   dr: number[];
-  x87: unknown;
+  x87: X87Snapshot;
 }
 
 /** An event for the next VM entry, in the VM-entry interruption-information format (SDM Vol. 3 table 25-17). */
@@ -27,6 +28,8 @@ export interface VcpuState {
   vmcs: number;
   launched: boolean;
   vcpuInfo: number;
+  vcpuInfoMoved: boolean;
+  tscOffset: bigint;
   upcallVector: number;
   requested: number[];
   injection: Injection | null;
@@ -47,6 +50,10 @@ export class Vcpu {
   waitsFor = "";
   /** Host-physical address of its vcpu_info. */
   vcpuInfo: number;
+  /** The guest moved it by VCPUOP_register_vcpu_info. */
+  vcpuInfoMoved = false;
+  /** Guest's time-stamp counter minus the machine's, modulo 2^64. */
+  tscOffset = 0n;
   /** HVMOP_set_evtchn_upcall_vector; 0 for none. */
   upcallVector = 0;
   /** Vectors requested of the (edge-triggered) local interrupt controller, ascending. */
@@ -107,6 +114,8 @@ export class Vcpu {
       vmcs: this.vmcs,
       launched: this.launched,
       vcpuInfo: this.vcpuInfo,
+      vcpuInfoMoved: this.vcpuInfoMoved,
+      tscOffset: this.tscOffset,
       upcallVector: this.upcallVector,
       requested: [...this.requested],
       injection: this.injection === undefined ? null : { ...this.injection },
@@ -122,6 +131,8 @@ export class Vcpu {
     this.run = state.run as RunState;
     this.waitsFor = state.waitsFor;
     this.vcpuInfo = state.vcpuInfo;
+    this.vcpuInfoMoved = state.vcpuInfoMoved;
+    this.tscOffset = state.tscOffset;
     this.upcallVector = state.upcallVector;
     this.requested = [...state.requested];
     this.injection = state.injection === null ? undefined : { ...state.injection };

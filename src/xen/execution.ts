@@ -1,0 +1,263 @@
+// Part: VM entries and exits of the vCPU that has the processor: what is injected at an entry, and how an exit finds its handler.
+
+import { IF, OFFSET, TF } from "../cpu/state.ts";
+import { BLOCKING_BY_MOV_SS, BLOCKING_BY_STI } from "../cpu/state.ts";
+import { assert } from "../core/errors.ts";
+import {
+  ENTRY_FAILURE,
+  EXIT,
+  EXTERNAL_INTERRUPT,
+  exitReason,
+  HARDWARE_EXCEPTION,
+  INTERRUPTION_ERROR_CODE,
+  INTERRUPTION_VALID,
+} from "../cpu/vmx/exit-reasons.ts";
+import { VMCS } from "../cpu/vmx/fields.ts";
+import { VM_SUCCEED } from "../cpu/vmx/operation.ts";
+import { ERRNO_H as E } from "./abi/constants.ts";
+import type { Exit } from "./exits/exit.ts";
+import { EXIT_HANDLERS } from "./exits/index.ts";
+import { HYPERCALLS, UNKNOWN_ARGUMENTS } from "./hypercalls/index.ts";
+import type { HypervisorServices } from "./services.ts";
+import type { SavedRegisters, Vcpu } from "./vcpu.ts";
+import { INTERRUPT_WINDOW, PRIMARY_BASE } from "./vmcs-setup.ts";
+
+const SHADOWS = BLOCKING_BY_STI | BLOCKING_BY_MOV_SS;
+/** Pending debug exceptions, bit 14: single step (SDM Vol. 3 table 25-4). */
+const PENDING_BS = 1 << 14;
+const ALL_REGISTERS = [0, 1, 2, 3, 4, 5, 6, 7] as const;
+const DEBUG_REGISTERS = [0, 1, 2, 3, 6] as const;
+const DR6_RESET = 0xffff_0ff0;
+/** General registers that carry a 32-bit hypercall's arguments: EBX, ECX, EDX, ESI, EDI. */
+const ARGUMENT_REGISTERS = [3, 1, 2, 6, 7] as const;
+const EAX = 0;
+/** Error codes that VM entry takes for exceptions (SDM Vol. 3 §27.2.1.3): all others have none. */
+const INJECTABLE_ERROR = 0x7fff;
+
+export class Execution {
+  readonly #host: HypervisorServices;
+  readonly #exit: Exit = { reason: 0, qualification: 0, guestPhysical: 0, vectoring: 0 };
+
+  constructor(host: HypervisorServices) {
+    this.#host = host;
+  }
+
+  /**
+   * Enters the guest for at most `limit` instructions and handles the exit. `followTime` brings the clock up to date before. False when
+   * the exit was the end of the run, which the guest never notices and the trace does not record.
+   */
+  enter(vcpu: Vcpu, limit: number, followTime: () => void): boolean {
+    const { vmx } = this.#host.processor;
+    this.#prepare(vcpu);
+    const result = vcpu.launched ? vmx.vmresume(limit) : vmx.vmlaunch(limit);
+    assert(result === VM_SUCCEED, `VM entry failed: ${result}, error ${vmx.vmread(VMCS.INSTRUCTION_ERROR)}`);
+    vcpu.launched = true;
+    const exit = this.#exit;
+    exit.reason = vmx.vmread(VMCS.EXIT_REASON);
+    exit.vectoring = vmx.vmread(VMCS.IDT_VECTORING_INFORMATION);
+    if (exit.vectoring >>> 31 === 1) this.#deliverAgain(vcpu, exit.vectoring);
+    if (exit.reason === EXIT.EXTERNAL_INTERRUPT) return false;
+    exit.qualification = vmx.vmread(VMCS.EXIT_QUALIFICATION);
+    followTime();
+    if (exit.reason >= ENTRY_FAILURE) this.#entryFailed(vcpu);
+    else this.#dispatch(vcpu);
+    return true;
+  }
+
+  #dispatch(vcpu: Vcpu): void {
+    const host = this.#host;
+    const exit = this.#exit;
+    const isViolation = exit.reason === EXIT.EPT_VIOLATION;
+    if (isViolation) exit.guestPhysical = host.processor.vmx.vmread(VMCS.GUEST_PHYSICAL_ADDRESS);
+    const handler = EXIT_HANDLERS.get(exit.reason);
+    const value = handler?.value?.(host, vcpu, exit);
+    host.emit({
+      kind: "vm-exit",
+      at: host.clock.now,
+      domain: vcpu.domid,
+      vcpu: vcpu.id,
+      reason: exit.reason,
+      qualification: exit.qualification,
+      rip: host.processor.state.eip,
+      retired: host.processor.retired,
+      ...(value === undefined ? {} : { value }),
+      ...(isViolation ? { gpa: exit.guestPhysical } : {}),
+      ...(exit.vectoring >>> 31 === 1 ? { vectoring: exit.vectoring } : {}),
+    });
+    if (handler === undefined) {
+      host.crash(vcpu.domain, `unexpected VM exit: ${exitReason(exit.reason)?.name ?? exit.reason}`);
+    } else {
+      handler.handle(host, vcpu, exit, value);
+    }
+  }
+
+  #entryFailed(vcpu: Vcpu): void {
+    const { clock, emit } = this.#host;
+    const { reason, qualification } = this.#exit;
+    emit({ kind: "vm-entry-failed", at: clock.now, domain: vcpu.domid, vcpu: vcpu.id, reason, qualification });
+    this.#host.crash(vcpu.domain, `VM entry failed: reason ${reason - ENTRY_FAILURE}, qualification ${qualification}`);
+  }
+
+  /** The exit came during the delivery of an event: it is delivered again at the next entry (SDM Vol. 3 §28.2.4). */
+  #deliverAgain(vcpu: Vcpu, vectoring: number): void {
+    const { vmx } = this.#host.processor;
+    vcpu.injection = {
+      information: (vectoring & ~(1 << 12)) >>> 0,
+      errorCode: vmx.vmread(VMCS.IDT_VECTORING_ERROR_CODE),
+      instructionLength: vmx.vmread(VMCS.EXIT_INSTRUCTION_LENGTH),
+    };
+  }
+
+  /** Xen's vmx_intr_assist: what the entry injects, and whether the next open window must exit. */
+  #prepare(vcpu: Vcpu): void {
+    const { processor } = this.#host;
+    const { p2m } = vcpu.domain;
+    if (p2m.stale) {
+      processor.vmx.invept(1, p2m.eptPointer);
+      p2m.stale = false;
+    }
+    this.followCallbackLine(vcpu);
+    let vector = this.#pendingVector(vcpu);
+    if (vector >= 0 && vcpu.injection === undefined && this.#interruptsOpen()) {
+      this.#accept(vcpu, vector);
+      vector = this.#pendingVector(vcpu);
+    }
+    this.#injectAtEntry(vcpu);
+    this.#setWindow(vcpu, vector >= 0);
+  }
+
+  #accept(vcpu: Vcpu, vector: number): void {
+    const { clock, emit } = this.#host;
+    emit({ kind: "irq-delivery", at: clock.now, domain: vcpu.domid, vcpu: vcpu.id, vector });
+    vcpu.requested = vcpu.requested.filter((other) => other !== vector);
+    const information = (INTERRUPTION_VALID | (EXTERNAL_INTERRUPT << 8) | vector) >>> 0;
+    vcpu.injection = { information, errorCode: 0, instructionLength: 0 };
+  }
+
+  #injectAtEntry(vcpu: Vcpu): void {
+    const { injection } = vcpu;
+    if (injection === undefined) return;
+    const { clock, emit, processor } = this.#host;
+    const { information, errorCode, instructionLength } = injection;
+    const hasError = (information & INTERRUPTION_ERROR_CODE) !== 0;
+    processor.vmx.vmwrite(VMCS.ENTRY_INTERRUPTION_INFORMATION, information);
+    if (hasError) processor.vmx.vmwrite(VMCS.ENTRY_EXCEPTION_ERROR_CODE, errorCode & INJECTABLE_ERROR);
+    processor.vmx.vmwrite(VMCS.ENTRY_INSTRUCTION_LENGTH, instructionLength);
+    vcpu.injection = undefined;
+    emit({
+      kind: "vm-entry",
+      at: clock.now,
+      domain: vcpu.domid,
+      vcpu: vcpu.id,
+      interruption: information,
+      ...(hasError ? { errorCode } : {}),
+      retired: processor.retired,
+    });
+  }
+
+  #setWindow(vcpu: Vcpu, open: boolean): void {
+    if (vcpu.windowOpen === open) return;
+    vcpu.windowOpen = open;
+    const controls = open ? (PRIMARY_BASE | INTERRUPT_WINDOW) >>> 0 : PRIMARY_BASE;
+    this.#host.processor.vmx.vmwrite(VMCS.PRIMARY_CONTROLS, controls);
+  }
+
+  /** The vector that waits for the vCPU, −1 for none: requested ones by priority, then the level-triggered callback. */
+  #pendingVector(vcpu: Vcpu): number {
+    const requested = vcpu.requested.at(-1);
+    if (requested !== undefined) return requested;
+    const { callback, shared } = vcpu.domain;
+    return callback.type === "vector" && shared.upcallPending(vcpu.vcpuInfo) ? callback.vector : -1;
+  }
+
+  #interruptsOpen(): boolean {
+    const { state } = this.#host.processor;
+    return (state.flagsRest & IF) !== 0 && (state.interruptibility & SHADOWS) === 0;
+  }
+
+  eventDeliverable(vcpu: Vcpu): boolean {
+    return vcpu.injection !== undefined || (this.#pendingVector(vcpu) >= 0 && this.#interruptsOpen());
+  }
+
+  /** A GSI or INTx callback line is high while the boot vCPU has an upcall pending (Xen's hvm_set_callback_irq_level). */
+  followCallbackLine(vcpu: Vcpu): void {
+    const { domain } = vcpu;
+    const via = domain.callback;
+    const level =
+      (via.type === "gsi" || via.type === "pci-intx") && domain.shared.upcallPending(domain.vcpus[0]!.vcpuInfo);
+    if (level === domain.callbackLine) return;
+    domain.callbackLine = level;
+    const { clock, emit } = this.#host;
+    emit({ kind: "irq-line", at: clock.now, line: `dom${domain.domid} callback`, level });
+  }
+
+  inject(vcpu: Vcpu, vector: number, errorCode: number): void {
+    const hasError = errorCode >= 0;
+    const type = (HARDWARE_EXCEPTION << 8) | (hasError ? INTERRUPTION_ERROR_CODE : 0);
+    vcpu.injection = {
+      information: (INTERRUPTION_VALID | type | vector) >>> 0,
+      errorCode: Math.max(errorCode, 0),
+      instructionLength: 0,
+    };
+  }
+
+  skip(): void {
+    const { state, vmx } = this.#host.processor;
+    state.eip = (state.eip + vmx.vmread(VMCS.EXIT_INSTRUCTION_LENGTH)) >>> 0;
+    if ((state.interruptibility & SHADOWS) !== 0) state.interruptibility &= ~SHADOWS;
+    if ((state.flagsRest & TF) !== 0) {
+      vmx.vmwrite(VMCS.GUEST_PENDING_DEBUG_EXCEPTIONS, state.pendingDebug | PENDING_BS);
+    }
+  }
+
+  hypercall(vcpu: Vcpu): void {
+    const host = this.#host;
+    const { state } = host.processor;
+    const number = state.gpr(EAX);
+    const [a, b, c, d, e] = ARGUMENT_REGISTERS.map((register) => state.gpr(register)) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+    const row = HYPERCALLS.get(number);
+    const call = { host, vcpu, domain: vcpu.domain, arguments: [a, b, c, d, e] } as const;
+    const result = state.cpl !== 0 ? -E.XEN_EPERM : row === undefined ? -E.XEN_ENOSYS : row.handler(call);
+    state.setGpr(EAX, result >>> 0);
+    host.emit({
+      kind: "hypercall",
+      at: host.clock.now,
+      domain: vcpu.domid,
+      vcpu: vcpu.id,
+      number,
+      arguments: call.arguments.slice(0, row?.arguments ?? UNKNOWN_ARGUMENTS),
+      result,
+    });
+  }
+
+  saveRegisters(): SavedRegisters {
+    const { state, x87 } = this.#host.processor;
+    return {
+      gpr: ALL_REGISTERS.map((index) => state.gpr(index)),
+      cr2: state.get(OFFSET.cr2),
+      dr: DEBUG_REGISTERS.map((index) => state.dr(index)),
+      x87: x87.save(),
+    };
+  }
+
+  /** Undefined: the registers of a vCPU that starts. */
+  loadRegisters(saved: SavedRegisters | undefined): void {
+    const { state, x87 } = this.#host.processor;
+    for (const index of ALL_REGISTERS) {
+      // ESP is in the VMCS.
+      if (index !== 4) state.setGpr(index, saved?.gpr[index] ?? 0);
+    }
+    state.set(OFFSET.cr2, saved?.cr2 ?? 0);
+    for (const [position, index] of DEBUG_REGISTERS.entries()) {
+      state.setDr(index, saved?.dr[position] ?? (index === 6 ? DR6_RESET : 0));
+    }
+    if (saved !== undefined) x87.load(saved.x87);
+    else x87.reset();
+  }
+}

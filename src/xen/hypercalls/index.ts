@@ -1,0 +1,30 @@
+// Part: the table of hypercalls (xen.h). A number without a row is -ENOSYS; so is a sub-operation without one.
+
+import { ERRNO_H as E, XEN_H } from "../abi/constants.ts";
+import type { HypercallRow } from "./call.ts";
+import { consoleIo } from "./console-io.ts";
+import { eventChannelOp } from "./event-channel-op.ts";
+import { grantTableOp } from "./grant-table-op.ts";
+import { hvmOp } from "./hvm-op.ts";
+import { memoryOp } from "./memory-op.ts";
+import { schedOp, setTimerOp, vcpuOp } from "./sched-op.ts";
+import { xenVersion } from "./xen-version.ts";
+
+export const HYPERCALLS: ReadonlyMap<number, HypercallRow> = new Map<number, HypercallRow>([
+  [XEN_H.__HYPERVISOR_memory_op, { name: "memory_op", arguments: 2, handler: memoryOp }],
+  [XEN_H.__HYPERVISOR_set_timer_op, { name: "set_timer_op", arguments: 2, handler: setTimerOp }],
+  [XEN_H.__HYPERVISOR_xen_version, { name: "xen_version", arguments: 2, handler: xenVersion }],
+  [XEN_H.__HYPERVISOR_console_io, { name: "console_io", arguments: 3, handler: consoleIo }],
+  [XEN_H.__HYPERVISOR_grant_table_op, { name: "grant_table_op", arguments: 3, handler: grantTableOp }],
+  // PV extensions; an HVM domain has none to enable.
+  [XEN_H.__HYPERVISOR_vm_assist, { name: "vm_assist", arguments: 2, handler: () => -E.XEN_ENOSYS }],
+  [XEN_H.__HYPERVISOR_vcpu_op, { name: "vcpu_op", arguments: 3, handler: vcpuOp }],
+  [XEN_H.__HYPERVISOR_sched_op, { name: "sched_op", arguments: 2, handler: schedOp }],
+  [XEN_H.__HYPERVISOR_event_channel_op, { name: "event_channel_op", arguments: 2, handler: eventChannelOp }],
+  // A PVH domain has no physical interrupts to map (Xen: -ENOSYS without XEN_X86_EMU_USE_PIRQ).
+  [XEN_H.__HYPERVISOR_physdev_op, { name: "physdev_op", arguments: 2, handler: () => -E.XEN_ENOSYS }],
+  [XEN_H.__HYPERVISOR_hvm_op, { name: "hvm_op", arguments: 2, handler: hvmOp }],
+]);
+
+/** Arguments that the trace records of a number that names no hypercall. */
+export const UNKNOWN_ARGUMENTS = 2;

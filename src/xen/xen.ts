@@ -1,0 +1,456 @@
+// Part: the hypervisor itself: domains under one processor. See hypervisor.ts for what it offers.
+//
+// Virtual time while a guest runs is an offset plus the retired instructions × nsPerInstruction; the offset takes in idle time and
+// the cost of exits. A run ends before an alarm is due, so that no alarm can fall into the handling of an exit.
+
+import type { Alarm, Clock } from "../core/clock.ts";
+import { assert, InputError } from "../core/errors.ts";
+import { PAGE_SHIFT } from "../core/memory.ts";
+import { inverse, type Ratio, scaleCeil, scaleFloor } from "../core/units.ts";
+import { VM_SUCCEED } from "../cpu/vmx/operation.ts";
+import type { Emit } from "../trace/events.ts";
+import { GRANT_TABLE_H, SCHED_H, XEN_H } from "./abi/constants.ts";
+import type { BackendHost, DomainServices, XenstoreClient } from "./backend-host.ts";
+import { buildDomain } from "./builder.ts";
+import { ConsoleDaemon } from "./console.ts";
+import { Domain, type DomainConfig } from "./domain.ts";
+import type { EventChannels } from "./event-channels.ts";
+import { Execution } from "./execution.ts";
+import { FrameAllocator } from "./frames.ts";
+import type { GrantOwner } from "./grant-table.ts";
+import { GuestAccess } from "./guest-access.ts";
+import type { HostProcessor } from "./host-processor.ts";
+import type { DomainListener, Hypervisor, HypervisorOptions, HypervisorState, StoreRing } from "./hypervisor.ts";
+import { ModelDomain } from "./model-domain.ts";
+import { P2M_RAM, P2m } from "./p2m.ts";
+import type { DeviceAccess, HypervisorServices } from "./services.ts";
+import { defaultVcpuInfo } from "./shared-info.ts";
+import { TscClock } from "./time.ts";
+import { Vcpu } from "./vcpu.ts";
+import { msrBitmap, prepareRegion, setUpVmcs } from "./vmcs-setup.ts";
+
+/** The domain that serves consoles, the store and disks. */
+const CONTROL_DOMAIN = 0;
+
+/** Nobody answers: reads give all ones, writes vanish. */
+const OPEN_BUS: DeviceAccess = {
+  read: (_address, width) => (width === 4 ? 0xffff_ffff : 2 ** (8 * width) - 1),
+  write: () => undefined,
+};
+
+/** SHUTDOWN_ values (sched.h) by name. */
+const ENDS = ["poweroff", "reboot", "suspend", "crash", "watchdog", "soft reset"] as const;
+
+interface VcpuTimers {
+  readonly singleshot: Alarm;
+  readonly periodic: Alarm;
+  readonly poll: Alarm;
+}
+
+export class XenHypervisor implements Hypervisor, HypervisorServices {
+  readonly processor: HostProcessor;
+  readonly clock: Clock;
+  readonly emit: Emit;
+  readonly frames: FrameAllocator;
+  readonly tsc: TscClock;
+  readonly ports: DeviceAccess;
+  readonly mmio: DeviceAccess;
+  readonly domains = new Map<number, Domain>();
+  readonly #options: HypervisorOptions;
+  readonly #rate: Ratio;
+  readonly #perNs: Ratio;
+  readonly #execution: Execution;
+  readonly #msrBitmap: number;
+  readonly #models = new Map<number, ModelDomain>();
+  readonly #consoles = new Map<number, ConsoleDaemon>();
+  readonly #timers = new Map<Vcpu, VcpuTimers>();
+  readonly #listeners: DomainListener[] = [];
+  #nextDomid = CONTROL_DOMAIN + 1;
+  #current: Vcpu | undefined;
+  /** Virtual time minus the retired instructions' share of it. */
+  #offset = 0;
+  #running = false;
+  #yielded = false;
+
+  constructor(options: HypervisorOptions) {
+    this.#options = options;
+    this.processor = options.processor;
+    this.clock = options.clock;
+    this.emit = options.emit;
+    this.ports = options.ports ?? OPEN_BUS;
+    this.mmio = options.mmio ?? OPEN_BUS;
+    this.#rate = options.nsPerInstruction;
+    this.#perNs = inverse(options.nsPerInstruction);
+    this.frames = new FrameAllocator(this.processor.memory);
+    this.tsc = new TscClock(options.clock, options.tscKhz);
+    this.#execution = new Execution(this);
+    const vmxon = prepareRegion(this.processor.memory, this.#frame());
+    assert(this.processor.vmx.vmxon(vmxon) === VM_SUCCEED, "VMXON failed");
+    this.#msrBitmap = this.#frame() << PAGE_SHIFT;
+    this.processor.memory.write(this.#msrBitmap, msrBitmap());
+  }
+
+  // Domains.
+
+  createDomain(config: DomainConfig): Domain {
+    const domid = config.domid ?? this.#nextDomid;
+    if (!Number.isInteger(domid) || domid < this.#nextDomid || domid >= XEN_H.DOMID_FIRST_RESERVED) {
+      throw new InputError(`domain number ${domid} is taken or none`, `domain ${config.name}`);
+    }
+    const { memory, state } = this.processor;
+    const p2m = P2m.create(memory, this.frames);
+    if (p2m === undefined) throw new InputError("the host's memory is used up", `domain ${config.name}`);
+    const access = new GuestAccess(memory, state, p2m);
+    const parts = { memory, frames: this.frames, p2m, sharedInfoFrame: this.#frame(), sink: this, access };
+    const domain = new Domain(domid, config.name, parts);
+    this.domains.set(domid, domain);
+    let built: ReturnType<typeof buildDomain>;
+    try {
+      built = buildDomain(domain, config, { memory, frames: this.frames, controlDomain: CONTROL_DOMAIN });
+    } catch (error) {
+      this.#release(domain);
+      throw error;
+    }
+    this.#nextDomid = domid + 1;
+    this.#addVcpu(domain, built.entry, built.startInfo);
+    domain.shared.setWallClock(this.#options.startDateSeconds, 0);
+    this.#state(domain, "created");
+    const console = new ConsoleDaemon(this.modelDomain(CONTROL_DOMAIN), domid, domain.console.port);
+    this.#consoles.set(domid, console);
+    for (const listener of this.#listeners) listener(domain, "created");
+    this.#state(domain, "running");
+    return domain;
+  }
+
+  #addVcpu(domain: Domain, entry: number, startInfo: number): void {
+    const { processor } = this;
+    const { vmx } = processor;
+    const id = domain.vcpus.length;
+    const region = prepareRegion(processor.memory, this.#frame());
+    const vcpu = new Vcpu(domain, id, region, defaultVcpuInfo(domain.sharedInfoFrame, id));
+    domain.vcpus.push(vcpu);
+    const name = `dom${domain.domid} vcpu${id}`;
+    const timerInterrupt = () => domain.events.raiseVirq(XEN_H.VIRQ_TIMER, id);
+    this.#timers.set(vcpu, {
+      singleshot: this.clock.alarm(`${name} singleshot`, timerInterrupt),
+      periodic: this.clock.alarm(`${name} periodic`, () => {
+        timerInterrupt();
+        this.setPeriodicTimer(vcpu, vcpu.periodNs);
+      }),
+      poll: this.clock.alarm(`${name} poll`, () => vcpu.wake()),
+    });
+    vmx.vmclear(region);
+    this.#switchTo(vcpu);
+    const eptPointer = domain.p2m.eptPointer;
+    setUpVmcs(processor, { entry, startInfo, eptPointer, msrBitmap: this.#msrBitmap });
+    this.updateTime(vcpu);
+  }
+
+  destroyDomain(domid: number): void {
+    const domain = this.domains.get(domid);
+    if (domain === undefined) throw new InputError("there is no such domain", `domain ${domid}`);
+    if (domain.status === "running") this.#end(domain, "destroyed", "destroyed");
+    this.#consoles.get(domid)?.close();
+    this.#consoles.delete(domid);
+    this.#release(domain);
+    domain.status = "destroyed";
+    for (const listener of this.#listeners) listener(domain, "destroyed");
+  }
+
+  /** Gives back all that a domain has. Frames that others have mapped stay until they unmap them. */
+  #release(domain: Domain): void {
+    domain.events.reset();
+    for (const handle of domain.mappings.handles()) {
+      const owner = domain.mappings.get(handle)?.owner;
+      domain.mappings.unmap(handle, owner === undefined ? undefined : this.grantOwner(owner));
+    }
+    for (const vcpu of domain.vcpus) {
+      this.processor.vmx.vmclear(vcpu.vmcs);
+      this.frames.free(vcpu.vmcs / 2 ** PAGE_SHIFT);
+      if (vcpu.vcpuInfoMoved) this.frames.release(Math.floor(vcpu.vcpuInfo / 2 ** PAGE_SHIFT));
+      if (this.#current === vcpu) this.#current = undefined;
+    }
+    domain.p2m.forEach((_gfn, frame, type) => {
+      if (type === P2M_RAM) this.frames.free(frame);
+    });
+    domain.grants.destroy();
+    this.frames.free(domain.sharedInfoFrame);
+    domain.p2m.destroy();
+    this.domains.delete(domain.domid);
+  }
+
+  shutdown(domain: Domain, reason: number): void {
+    const name = ENDS[reason] ?? String(reason);
+    this.#end(domain, reason === SCHED_H.SHUTDOWN_crash ? "crashed" : "shutdown", name);
+  }
+
+  crash(domain: Domain, why: string): void {
+    this.#end(domain, "crashed", why);
+  }
+
+  #end(domain: Domain, status: Domain["status"], end: string): void {
+    if (domain.status !== "running") return;
+    this.#consoles.get(domain.domid)?.service();
+    domain.status = status;
+    domain.end = end;
+    for (const vcpu of domain.vcpus) {
+      const timers = this.#timers.get(vcpu);
+      for (const alarm of [timers?.singleshot, timers?.periodic, timers?.poll]) alarm?.cancel();
+    }
+    this.#state(domain, status, end);
+    for (const listener of this.#listeners) listener(domain, "shutdown");
+  }
+
+  #state(domain: Domain, state: string, reason?: string): void {
+    const event = { kind: "domain-state", at: this.clock.now, domain: domain.domid, state } as const;
+    this.emit(reason === undefined ? event : { ...event, reason });
+  }
+
+  endOf(domid: number): string {
+    const domain = this.domains.get(domid);
+    return domain === undefined ? "destroyed" : domain.status === "running" ? "running" : domain.end;
+  }
+
+  watchDomains(listener: DomainListener): void {
+    this.#listeners.push(listener);
+  }
+
+  domain(domid: number): Domain | undefined {
+    return this.domains.get(domid);
+  }
+
+  grantOwner(domid: number): GrantOwner | undefined {
+    return this.domains.get(domid);
+  }
+
+  // The control domain and its programs.
+
+  modelDomain(domid: number): ModelDomain {
+    const existing = this.#models.get(domid);
+    if (existing !== undefined) return existing;
+    const model = new ModelDomain(domid, {
+      memory: this.processor.memory,
+      clock: this.clock,
+      emit: this.emit,
+      frames: this.frames,
+      latencyNs: this.#options.modelDomainLatencyNs,
+      network: this,
+      ownerOf: (owner) => this.domains.get(owner),
+    });
+    this.#models.set(domid, model);
+    return model;
+  }
+
+  backendHost(xenstore: XenstoreClient, domid = CONTROL_DOMAIN): BackendHost {
+    const services: DomainServices = this.modelDomain(domid);
+    return {
+      domid,
+      clock: this.clock,
+      emit: this.emit,
+      xenstore,
+      mapGrant: (owner, ref, readOnly) => services.mapGrant(owner, ref, readOnly),
+      copyFromGrant: (owner, ref, offset, length) => services.copyFromGrant(owner, ref, offset, length),
+      copyToGrant: (owner, ref, offset, bytes) => services.copyToGrant(owner, ref, offset, bytes),
+      bindInterdomain: (domain, port, handler) => services.bindInterdomain(domain, port, handler),
+      notify: (port) => services.notify(port),
+      unbind: (port) => services.unbind(port),
+      adoptPort: (port, handler) => services.adoptPort(port, handler),
+      adoptMapping: (handle) => services.adoptMapping(handle),
+    };
+  }
+
+  storeRing(domid: number, handler: () => void): StoreRing {
+    const domain = this.domains.get(domid);
+    if (domain === undefined) throw new InputError("there is no such domain", `domain ${domid}`);
+    const services = this.modelDomain(CONTROL_DOMAIN);
+    const page = services.mapGrant(domid, GRANT_TABLE_H.GNTTAB_RESERVED_XENSTORE, false);
+    assert(typeof page !== "number", `domain ${domid} has no store ring`);
+    const port = services.bindInterdomain(domid, domain.store.port, handler);
+    return { page, port, notify: () => services.notify(port) };
+  }
+
+  consoleInput(domid: number, bytes: Uint8Array): void {
+    const console = this.#consoles.get(domid);
+    if (console === undefined) throw new InputError("there is no such console", `domain ${domid}`);
+    console.input(bytes);
+  }
+
+  eventsOf(domid: number): EventChannels | undefined {
+    return this.domains.get(domid)?.events ?? this.#models.get(domid)?.events;
+  }
+
+  sent(from: EventChannels, port: number, to: EventChannels, remotePort: number, pending: boolean): void {
+    const at = this.clock.now;
+    this.emit({ kind: "evtchn-send", at, domain: from.domid, port, remoteDomain: to.domid, remotePort, pending });
+  }
+
+  // Events and timers of vCPUs.
+
+  upcall(vcpu: Vcpu, port: number): void {
+    this.emit({ kind: "evtchn-delivery", at: this.clock.now, domain: vcpu.domid, vcpu: vcpu.id, port });
+    this.assertUpcall(vcpu);
+  }
+
+  /** Xen's hvm_assert_evtchn_irq. */
+  assertUpcall(vcpu: Vcpu): void {
+    if (vcpu.upcallVector !== 0) vcpu.requestVector(vcpu.upcallVector);
+    if (vcpu.upcallVector !== 0 || vcpu.domain.callback.type === "vector") vcpu.wake();
+    else if (vcpu.id === 0) this.#execution.followCallbackLine(vcpu);
+  }
+
+  eventDeliverable(vcpu: Vcpu): boolean {
+    return this.#execution.eventDeliverable(vcpu);
+  }
+
+  inject(vcpu: Vcpu, vector: number, errorCode = -1): void {
+    this.#execution.inject(vcpu, vector, errorCode);
+  }
+
+  skip(): void {
+    this.#execution.skip();
+  }
+
+  hypercall(vcpu: Vcpu): void {
+    this.#execution.hypercall(vcpu);
+  }
+
+  yield(): void {
+    this.#yielded = true;
+  }
+
+  updateTime(vcpu: Vcpu): void {
+    const tsc = (this.tsc.now + vcpu.tscOffset) & 0xffff_ffff_ffff_ffffn;
+    vcpu.domain.shared.setTime(vcpu.vcpuInfo, tsc, this.clock.now, this.tsc.scale);
+  }
+
+  setSingleshotTimer(vcpu: Vcpu, timeNs: number | undefined): void {
+    const alarm = this.#timers.get(vcpu)?.singleshot;
+    if (timeNs === undefined) alarm?.cancel();
+    else alarm?.set(timeNs);
+  }
+
+  setPeriodicTimer(vcpu: Vcpu, periodNs: number): void {
+    vcpu.periodNs = periodNs;
+    const alarm = this.#timers.get(vcpu)?.periodic;
+    if (periodNs === 0) alarm?.cancel();
+    else alarm?.set(this.clock.now + periodNs);
+  }
+
+  setPollTimer(vcpu: Vcpu, timeNs: number): void {
+    this.#timers.get(vcpu)?.poll.set(timeNs);
+  }
+
+  // Running.
+
+  runnable(): readonly Vcpu[] {
+    return this.#vcpus().filter((vcpu) => vcpu.runnable);
+  }
+
+  waiting(): readonly string[] {
+    return this.#vcpus()
+      .filter((vcpu) => vcpu.domain.status === "running" && !vcpu.runnable)
+      .map((vcpu) => `${vcpu.domain.name} vcpu ${vcpu.id} waits for ${vcpu.waitsFor}`);
+  }
+
+  #vcpus(): Vcpu[] {
+    return [...this.domains.values()].flatMap((domain) => domain.vcpus);
+  }
+
+  runVcpu(vcpu: Vcpu, budget: number): void {
+    const { processor, clock } = this;
+    this.#switchTo(vcpu);
+    this.#offset = clock.now - scaleFloor(processor.retired, this.#rate);
+    this.#running = true;
+    this.#yielded = false;
+    const end = processor.retired + budget;
+    while (vcpu.runnable && !this.#yielded) {
+      const limit = Math.min(end - processor.retired, this.#instructionsUntilAlarm());
+      if (limit <= 0) break;
+      const handled = this.#execution.enter(vcpu, limit, () => this.#followTime());
+      if (handled) this.#offset += this.#options.exitCostNs;
+    }
+    this.#running = false;
+    clock.advanceTo(this.#now());
+  }
+
+  /** Virtual time at the current instruction. */
+  #now(): number {
+    return this.#offset + scaleFloor(this.processor.retired, this.#rate);
+  }
+
+  /** Instructions until an alarm is due; Infinity without one. */
+  #instructionsUntilAlarm(): number {
+    const deadline = this.clock.nextDeadline();
+    if (deadline === undefined) return Number.POSITIVE_INFINITY;
+    if (deadline <= this.#now()) return 0;
+    return scaleCeil(deadline - this.#offset, this.#perNs) - this.processor.retired;
+  }
+
+  /**
+   * Brings the clock up to an exit. An exit at the very boundary where an alarm is due comes before it: the clock then stands
+   * just short of the alarm.
+   */
+  #followTime(): void {
+    const now = this.#now();
+    const deadline = this.clock.nextDeadline();
+    this.clock.advanceTo(deadline !== undefined && deadline <= now ? deadline - 1 : now);
+  }
+
+  readTsc(): bigint {
+    return this.#running ? this.tsc.at(this.#now()) : this.tsc.now;
+  }
+
+  instructionsUntilTsc(tsc: bigint): number {
+    const timeNs = Number((tsc * 1_000_000n + BigInt(this.tsc.khz) - 1n) / BigInt(this.tsc.khz));
+    if (timeNs <= this.#now()) return 0;
+    return scaleCeil(timeNs - this.#offset, this.#perNs) - this.processor.retired;
+  }
+
+  /** Gives the processor to a vCPU: its VMCS and the registers that the VMCS does not hold. */
+  #switchTo(vcpu: Vcpu): void {
+    if (this.#current === vcpu) return;
+    const { vmx } = this.processor;
+    if (this.#current !== undefined) this.#current.registers = this.#execution.saveRegisters();
+    const result = vmx.vmptrld(vcpu.vmcs);
+    assert(result === VM_SUCCEED, `VMPTRLD of dom${vcpu.domid} failed: ${result}`);
+    this.#execution.loadRegisters(vcpu.registers);
+    vcpu.registers = undefined;
+    this.#current = vcpu;
+  }
+
+  #frame(): number {
+    const frame = this.frames.allocate();
+    if (frame === undefined) throw new InputError("the host's memory is used up", "hypervisor");
+    return frame;
+  }
+
+  save(): HypervisorState {
+    return {
+      frames: this.frames.save(),
+      domains: [...this.domains.values()].map((domain) => domain.save()),
+      models: [...this.#models.values()].map((model) => model.save()),
+      consoles: [...this.#consoles].map(([domid, console]) => ({ domid, console: console.save() })),
+      current: this.#current === undefined ? [] : [this.#current.domid, this.#current.id],
+      nextDomid: this.#nextDomid,
+    };
+  }
+
+  /** @throws InputError unless this machine has the snapshot's domains */
+  load(state: HypervisorState): void {
+    const names = (list: Iterable<{ domid: number; name: string }>) =>
+      Array.from(list, ({ domid, name }) => `${domid} ${name}`).join(", ");
+    if (names(state.domains) !== names(this.domains.values())) {
+      throw new InputError(
+        `domains [${names(state.domains)}], this machine has [${names(this.domains.values())}]`,
+        "snapshot of the hypervisor",
+      );
+    }
+    this.frames.load(state.frames);
+    for (const saved of state.models) this.modelDomain(saved.domid).load(saved);
+    for (const saved of state.domains) this.domains.get(saved.domid)?.load(saved);
+    for (const { domid, console } of state.consoles) this.#consoles.get(domid)?.load(console);
+    const [domid = -1, id = -1] = state.current;
+    this.#current = this.domains.get(domid)?.vcpus[id];
+    this.#nextDomid = state.nextDomid;
+  }
+}
