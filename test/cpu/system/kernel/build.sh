@@ -1,0 +1,36 @@
+#!/bin/bash
+# Builds kernel.bin; with "qemu" also runs it there, as a BIOS that copies it to 10000H, and writes what it reports to
+# kernel.expected, one word a line. That is where the expectations of kernel.test.ts come from.
+set -euo pipefail
+cd "$(dirname "$0")"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+as --32 kernel.s -o "$work/kernel.o"
+ld -m elf_i386 -Ttext 0x10000 --oformat binary "$work/kernel.o" -o kernel.bin
+[ "${1:-}" = qemu ] || exit 0
+cat > "$work/bios.s" <<'BIOS'
+        .code16
+        .globl _start
+_start: cli
+        cld
+        movw $0xf000, %ax
+        movw %ax, %ds
+        movw $0x1000, %ax
+        movw %ax, %es
+        xorw %si, %si
+        xorw %di, %di
+        movw $0x4000, %cx
+        rep movsw
+        ljmp $0x1000, $0
+        .org 0x7ff0
+        ljmp $0xf000, $0x8000
+        .org 0x8000
+BIOS
+as --32 "$work/bios.s" -o "$work/bios.o"
+ld -m elf_i386 -Ttext 0x8000 --oformat binary "$work/bios.o" -o "$work/bios.bin"
+cp kernel.bin "$work/image"
+truncate -s 32K "$work/image"
+cat "$work/bios.bin" >> "$work/image"
+timeout 10 qemu-system-i386 -cpu pentium3 -m 16 -display none -no-reboot -net none -bios "$work/image" \
+  -device isa-debug-exit,iobase=0xf4 -debugcon "file:$work/log" "${@:2}" || true
+od -An -v -tx4 -w4 "$work/log" | tr -d ' ' > kernel.expected
