@@ -1,7 +1,7 @@
 // Part: replay. The machine of a trace is built again and runs; each event it gives is compared with the recorded one as it happens, and the
 // digest of its whole state at the end of every chunk. What came from outside is taken from the trace.
 
-import { InputError } from "../core/errors.ts";
+import { InputError, NotModelled } from "../core/errors.ts";
 import { completeConfig, type FullMachineConfig } from "../machine/config.ts";
 import { type ImageLoader, Images } from "../machine/images.ts";
 import { Machine, type MachineView } from "../machine/machine.ts";
@@ -45,6 +45,8 @@ class Diverged extends Error {}
 export class Replayer {
   readonly machine: Machine;
   readonly #trace: Trace;
+  /** Events of the machine's construction, until they are compared. */
+  #early: TraceEvent[] | undefined = [];
   #chunkIndex = -1;
   #chunk: ChunkRecord | undefined;
   #events: readonly TraceEvent[] = [];
@@ -53,21 +55,23 @@ export class Replayer {
   #agreed: TraceEvent | undefined;
   #divergence: Divergence | undefined;
   #finished = false;
+  #notModelled: NotModelled | undefined;
 
   /**
    * @param scenario the one that the trace names
    * @throws InputError when the trace is damaged, or an image or the scenario's machine is not what it was
    */
   constructor(trace: Trace, scenario: Scenario, load: ImageLoader) {
-    const damage = trace.damage[0];
+    // A recorder that died leaves a last record that is cut off; what stands before it can be trusted.
+    const damage = trace.damage.find(({ cutOff }) => !cutOff);
     if (damage !== undefined) throw new InputError(`${damage.problem} (offset ${damage.offset})`, damage.what);
     const { header } = trace;
     const images = new Images(scenario.images, load);
     images.check(header.images);
     const config = completeConfig(header.machine as unknown as FullMachineConfig);
     this.#trace = trace;
-    this.machine = new Machine(config, images, header.seed, (event) => this.#compare(event));
     this.#nextChunk();
+    this.machine = new Machine(config, images, header.seed, (event) => this.#take(event));
   }
 
   /** Events that agreed so far. */
@@ -91,52 +95,73 @@ export class Replayer {
   }
 
   #step(): void {
-    const { machine } = this;
+    for (const event of this.#early?.splice(0) ?? []) this.#compare(event);
+    this.#early = undefined;
     // The recorder's order: it closes a full chunk, then takes input, then lets the machine run.
     if (this.#chunk !== undefined && this.#position === this.#events.length) this.#endChunk(this.#chunk);
-    const typed = this.#type();
-    if (this.#stoppedFromOutside() || (!machine.step() && !typed)) this.#stop();
+    this.#type();
+    if (this.#stoppedFromOutside() || !(this.#advance() || this.#inputIsDue())) this.#stop();
   }
 
-  #type(): boolean {
-    let typed = false;
+  /** One step of the machine; false when it stopped. */
+  #advance(): boolean {
+    try {
+      return this.machine.step();
+    } catch (error) {
+      if (!(error instanceof NotModelled)) throw error;
+      this.#notModelled = error;
+      return false;
+    }
+  }
+
+  /** A machine with nothing to do goes on when somebody typed. */
+  #inputIsDue(): boolean {
+    if (this.#notModelled !== undefined) return false;
+    const next = this.#events[this.#position];
+    return next?.kind === "input" && next.step === this.machine.steps;
+  }
+
+  #type(): void {
     for (;;) {
       const next = this.#events[this.#position];
-      if (next?.kind !== "input" || next.step !== this.machine.steps) return typed;
+      if (next?.kind !== "input" || next.step !== this.machine.steps) return;
       this.machine.input(next.channel, next.data);
-      typed = true;
     }
   }
 
   #stoppedFromOutside(): boolean {
     const next = this.#events[this.#position];
-    return next === undefined ? this.#chunk === undefined : next.kind === "end" && next.reason === STOPPED;
+    if (next === undefined) return this.#chunk === undefined;
+    return next.kind === "end" && next.reason === STOPPED && next.steps <= this.machine.steps;
   }
 
   /** The machine has nothing more to do, or the trace has nothing more to say. */
   #stop(): void {
     this.#finished = true;
+    if (this.#chunk !== undefined && this.#position === this.#events.length) this.#endChunk(this.#chunk);
     if (this.#chunk === undefined) return;
-    const next = this.#events[this.#position];
     const { machine } = this;
-    const reason = this.#stoppedFromOutside() ? STOPPED : machine.reason;
-    if (next !== undefined && this.#trace.end === undefined) this.#diverge("event", next, undefined);
-    this.#compare({ kind: "end", at: machine.now, reason, retired: machine.retired });
+    const reason = this.#stoppedFromOutside() ? STOPPED : (this.#notModelled?.message ?? machine.reason);
+    this.#compare({ kind: "end", at: machine.now, reason, retired: machine.retired, steps: machine.steps });
     this.#endChunk(this.#chunk);
+    const beyond = this.#events[0];
+    if (beyond !== undefined) this.#diverge("event", beyond, undefined);
   }
 
+  /** The machine's events; those of its construction wait until there is a machine to show beside a difference. */
+  #take(event: TraceEvent): void {
+    if (this.#early === undefined) this.#compare(event);
+    else this.#early.push(event);
+  }
+
+  /** A chunk ends where a step of the machine does, so an event too many is found here. */
   #compare(event: TraceEvent): void {
+    if (this.#chunk === undefined) return;
     const recorded = this.#events[this.#position];
-    if (recorded === undefined || !sameEvent(recorded, event)) this.#mismatch(recorded, event);
+    if (recorded === undefined || !sameEvent(recorded, event)) this.#diverge("event", recorded, event);
     this.#agreed = recorded;
     this.#position++;
     this.#agreedCount++;
-  }
-
-  /** A chunk ends where the machine's step does, so an event too many is found here; behind the last chunk nothing is known. */
-  #mismatch(recorded: TraceEvent | undefined, event: TraceEvent): void {
-    if (recorded === undefined && this.#chunk === undefined) throw new Diverged();
-    this.#diverge("event", recorded, event);
   }
 
   #endChunk(chunk: ChunkRecord): void {

@@ -1,7 +1,7 @@
 // Part: one run of a scenario's machine that is recorded. Nothing here is asynchronous: a caller that wants to watch, stop or type
 // calls `run` for a number of steps at a time.
 
-import { InputError } from "../core/errors.ts";
+import { InputError, NotModelled } from "../core/errors.ts";
 import { completeConfig } from "../machine/config.ts";
 import { type ImageLoader, Images } from "../machine/images.ts";
 import { Machine } from "../machine/machine.ts";
@@ -50,6 +50,12 @@ export class Session {
   readonly #writer: TraceWriter;
   readonly #records: Uint8Array[] = [];
   #closed = false;
+  /** Set when the guest did what ringback does not model: the machine goes no further. */
+  #notModelled: NotModelled | undefined;
+  /** The machine's last step found nothing to do; only input gets it going again. */
+  #halted = false;
+  /** Typed from outside, not yet taken in. */
+  readonly #typed: { readonly domain: string; readonly bytes: Uint8Array }[] = [];
   /** Scripted input: the next entry, and how much of its domain's console it has behind it. */
   #nextInput = 0;
   readonly #seen = new Map<string, number>();
@@ -83,31 +89,56 @@ export class Session {
     return this.#writer.events;
   }
 
+  /** Why the machine stopped; "running" before that. */
+  get reason(): string {
+    return this.#notModelled?.message ?? this.machine.reason;
+  }
+
+  /** Types at a domain's console: the machine takes it in before its next step. */
+  type(domain: string, bytes: Uint8Array): void {
+    this.#typed.push({ domain, bytes });
+  }
+
   /**
    * Runs up to `steps` steps of the machine.
-   * @returns false once the machine has nothing more to do: it ended, or it is idle for ever unless somebody types
+   * @returns false once the machine has nothing more to do: it ended, it met what is not modelled, or it is idle for ever
+   * unless somebody types
    */
   run(steps: number): boolean {
     const { machine } = this;
     for (let step = 0; step < steps; step++) {
+      if (this.#notModelled !== undefined) return false;
       if (this.#writer.full) this.#writer.closeChunk(machine.stateDigest());
       const typed = this.#type();
-      if (!machine.step() && !typed) return false;
+      if (this.#halted && !typed) return false;
+      this.#halted = !this.#advance();
     }
     return true;
   }
 
-  /** Closes the trace and judges the run. @param reason {@link STOPPED} when the machine could have gone on */
-  finish(reason?: typeof STOPPED): SessionResult {
+  #advance(): boolean {
+    try {
+      return this.machine.step();
+    } catch (error) {
+      if (!(error instanceof NotModelled)) throw error;
+      this.#notModelled = error;
+      return false;
+    }
+  }
+
+  /** Closes the trace and judges the run. @param stopped {@link STOPPED} when the machine could have gone on */
+  finish(stopped?: typeof STOPPED): SessionResult {
     const { machine } = this;
+    const reason = stopped ?? this.reason;
     if (!this.#closed) {
       this.#closed = true;
-      const ended = { reason: reason ?? machine.reason, durationNs: machine.now, retired: machine.retired };
-      this.#writer.write({ kind: "end", at: ended.durationNs, reason: ended.reason, retired: ended.retired });
+      const ended = { reason, durationNs: machine.now, retired: machine.retired };
+      const { steps } = machine;
+      this.#writer.write({ kind: "end", at: ended.durationNs, reason, retired: ended.retired, steps });
       this.#writer.close(machine.stateDigest(), ended);
     }
     const trace = new Trace(joined(this.#records), "the trace just recorded");
-    const run = new FinishedRun(machine, trace, reason ?? machine.reason);
+    const run = new FinishedRun(machine, trace, reason);
     const outcomes = Object.entries(this.#scenario.expect).map(([expectation, holds]) => ({
       expectation,
       held: holds(run),
@@ -115,8 +146,14 @@ export class Session {
     return { run, outcomes, trace, sha256: this.#writer.sha256() };
   }
 
-  /** Types the scripted input that is due; true when there was some. */
+  /** Takes in what was typed from outside and the scripted input that is due; true when there was some. */
   #type(): boolean {
+    const typed = this.#typed.splice(0);
+    for (const { domain, bytes } of typed) this.machine.type(domain, bytes);
+    return this.#typeScripted() || typed.length > 0;
+  }
+
+  #typeScripted(): boolean {
     const entry = this.#scenario.input?.[this.#nextInput];
     if (entry === undefined) return false;
     const { domain, after, type } = entry;

@@ -192,8 +192,8 @@ export const EVENT_KINDS = kinds({
   },
   end: {
     id: 23,
-    what: "the machine stopped, and why",
-    fields: { reason: "text", retired: "uint" },
+    what: "the machine stopped, and why; steps: how many it made",
+    fields: { reason: "text", retired: "uint", steps: "uint" },
   },
 });
 

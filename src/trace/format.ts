@@ -70,6 +70,8 @@ export interface Damage {
   readonly what: string;
   readonly offset: number;
   readonly problem: string;
+  /** It is the file's last record, and the file ends inside it: what a recorder leaves that was killed while it wrote. */
+  readonly cutOff: boolean;
 }
 
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -5,12 +5,14 @@ import { Decoder } from "cbor-x";
 import { itemEnd } from "../core/cbor.ts";
 import { Sha256, sha256Hex } from "../core/digest.ts";
 import { InputError } from "../core/errors.ts";
+import { decodePlain, type PlainData } from "../core/plain-data.ts";
 import { FORMAT_VERSION, type TraceEvent } from "./events.ts";
 import {
   type ChunkRecord,
   type Damage,
   equalBytes,
   HASH_BYTES,
+  type ImageRecord,
   MAGIC,
   SEALED_BYTES,
   type TraceEnd,
@@ -30,12 +32,17 @@ const BEGINNINGS = (
   ] as const
 ).map(([array, name]) => Uint8Array.of(array, 0x60 | name.length, ...ascii.encode(name)));
 
+/** Where the header's map begins: behind the heads of the array and of the name, and the name. */
+const HEADER_MAP = 2 + MAGIC.length;
+
 interface SealedRecord {
   readonly cells: readonly unknown[];
   readonly offset: number;
   readonly length: number;
   readonly hash: Uint8Array;
 }
+
+const ENDS_INSIDE = "the file ends inside it";
 
 /** A trace file, checked as a whole when it is opened. */
 export class Trace {
@@ -57,7 +64,8 @@ export class Trace {
     this.#bytes = bytes;
     this.size = bytes.length;
     const first = openHeader(bytes, name);
-    this.header = checkedHeader(first.cells[1], name);
+    checkFormat(first.cells[1], name);
+    this.header = checkedHeader(decodePlain(bytes.subarray(HEADER_MAP, first.length - SEALED_BYTES), name), name);
     const found = scan(bytes, first);
     this.chunks = found.chunks;
     this.damage = found.damage;
@@ -98,22 +106,32 @@ function openHeader(bytes: Uint8Array, name: string): SealedRecord {
   return record;
 }
 
-function checkedHeader(value: unknown, name: string): TraceHeader {
+function checkFormat(value: unknown, name: string): void {
   const header = value as Partial<TraceHeader> | null;
   if (typeof header !== "object" || header === null) throw new InputError("the header is not a map", name);
-  if (header.format !== FORMAT_VERSION) {
-    throw new InputError(
-      `trace format ${String(header.format)}; this ringback reads format ${FORMAT_VERSION}` +
-        (typeof header.product === "string" ? ` (it was recorded by ${header.product})` : ""),
-      name,
-    );
-  }
+  if (header.format === FORMAT_VERSION) return;
+  throw new InputError(
+    `trace format ${String(header.format)}; this ringback reads format ${FORMAT_VERSION}` +
+      (typeof header.product === "string" ? ` (it was recorded by ${header.product})` : ""),
+    name,
+  );
+}
+
+function checkedHeader(value: PlainData, name: string): TraceHeader {
+  const header = value as unknown as Partial<TraceHeader>;
+  const { scenario, images } = header;
+  const isImage = (image: Partial<ImageRecord> | null): boolean =>
+    typeof image?.name === "string" && typeof image.sha256 === "string" && typeof image.size === "number";
   const complete =
+    typeof header.time === "string" &&
     typeof header.product === "string" &&
-    typeof header.scenario?.name === "string" &&
+    typeof scenario?.name === "string" &&
+    (scenario.module === undefined || typeof scenario.module === "string") &&
     typeof header.seed === "string" &&
     typeof header.machine === "object" &&
-    Array.isArray(header.images) &&
+    header.machine !== null &&
+    Array.isArray(images) &&
+    images.every(isImage) &&
     typeof header.chunkEvents === "number";
   if (!complete) throw new InputError("the header lacks a field", name);
   return header as TraceHeader;
@@ -128,7 +146,7 @@ function readRecord(bytes: Uint8Array, offset: number): SealedRecord | string {
     if (error instanceof InputError) return error.message;
     throw error;
   }
-  if (end < 0) return "the file ends inside it";
+  if (end < 0) return ENDS_INSIDE;
   const sealed = end - SEALED_BYTES;
   if (sealed <= offset || bytes[sealed] !== 0x58 || bytes[sealed + 1] !== HASH_BYTES) return "it has no hash";
   const hash = bytes.slice(end - HASH_BYTES, end);
@@ -149,7 +167,8 @@ function scan(bytes: Uint8Array, header: SealedRecord) {
     const record = readRecord(bytes, offset);
     if (typeof record === "string") {
       const next = nextBeginning(bytes, offset + 1);
-      damage.push({ what: nameAt(bytes, offset, nextChunk), offset, problem: record });
+      const cutOff = record === ENDS_INSIDE && next === bytes.length;
+      damage.push({ what: nameAt(bytes, offset, nextChunk), offset, problem: record, cutOff });
       if (bytes[offset] === 0x8a || next < bytes.length) nextChunk++;
       // The chain takes up again at the next record that is whole.
       previous = undefined;
@@ -163,22 +182,26 @@ function scan(bytes: Uint8Array, header: SealedRecord) {
         what: nameAt(bytes, offset, nextChunk),
         offset,
         problem: "it does not follow the record before it",
+        cutOff: false,
       });
     }
     previous = record.hash;
     if (name === "chunk") {
       const chunk = checkedChunk(record);
-      if (chunk === undefined)
-        damage.push({ what: `chunk ${nextChunk}`, offset, problem: "its fields are not a chunk's" });
-      else {
+      if (chunk === undefined) {
+        damage.push({ what: `chunk ${nextChunk}`, offset, problem: "its fields are not a chunk's", cutOff: false });
+      } else {
         if (chunk.number > nextChunk) {
-          damage.push({ what: missing(nextChunk, chunk.number - 1), offset, problem: "missing" });
+          damage.push({ what: missing(nextChunk, chunk.number - 1), offset, problem: "missing", cutOff: false });
         }
         chunks.push(chunk);
         nextChunk = chunk.number;
       }
       nextChunk++;
-    } else if (name === "end") end = record.cells[1] as TraceEnd;
+    } else if (name === "end") {
+      end = checkedEnd(record.cells[1]);
+      if (end === undefined) damage.push({ what: "end record", offset, problem: "lacks a field", cutOff: false });
+    }
     offset += record.length;
   }
   return { chunks, damage: onePerPlace(damage), end };
@@ -212,6 +235,22 @@ function checkedChunk({ cells, offset, length }: SealedRecord): ChunkRecord | un
     offset,
     length,
   };
+}
+
+function checkedEnd(value: unknown): TraceEnd | undefined {
+  const end = value as Partial<TraceEnd> | null;
+  if (typeof end !== "object" || end === null || typeof end.reason !== "string") return undefined;
+  const { reason } = end;
+  const [events, chunks, durationNs, retired] = [end.events, end.chunks, end.durationNs, end.retired].map(asInteger);
+  if (events === undefined || chunks === undefined || durationNs === undefined || retired === undefined)
+    return undefined;
+  return { reason, events, chunks, durationNs, retired };
+}
+
+/** cbor-x gives integers from 2^32 on as BigInt or number, as their encoding is; undefined for what is no count. */
+function asInteger(value: unknown): number | undefined {
+  const number = typeof value === "bigint" ? Number(value) : value;
+  return typeof number === "number" && Number.isSafeInteger(number) && number >= 0 ? number : undefined;
 }
 
 function nameAt(bytes: Uint8Array, offset: number, nextChunk: number): string {

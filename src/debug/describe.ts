@@ -1,0 +1,131 @@
+// Part: an event as one line of text, with the names that its numbers have in their specifications.
+// One row per kind: what the row does not mention is not in the line, and `ringback events --json` shows it.
+
+import { describeExit, describeInterruption } from "../cpu/vmx/exit-reasons.ts";
+import { EVENT_KINDS, type EventKindName, type EventOf, type TraceEvent } from "../trace/events.ts";
+import {
+  blockDeviceName,
+  blockOperationName,
+  blockStatusName,
+  diskOperationName,
+  grantStatusName,
+  hypercallName,
+  resultName,
+  shutdownReasonName,
+  statusName,
+  subOperationName,
+  xenbusStateName,
+  xenstoreTypeName,
+} from "./names.ts";
+import { hexBytes, oneLine, quoted } from "./printable.ts";
+import { formatTime } from "./time.ts";
+
+const hex = (value: number | bigint): string => `0x${value.toString(16)}`;
+const vcpuName = (event: { readonly domain: number; readonly vcpu: number }): string =>
+  `d${event.domain}v${event.vcpu}`;
+const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+/** Sides of a split driver, as the catalogue numbers them. */
+const SIDES = ["front", "back"] as const;
+const sideName = (side: number): string => SIDES[side] ?? `side ${side}`;
+
+/** Text is shown up to so many bytes: a line stays a line. */
+const SHOWN_BYTES = 96;
+
+function shown(bytes: Uint8Array): string {
+  if (bytes.length <= SHOWN_BYTES) return quoted(bytes);
+  return `${quoted(bytes.subarray(0, SHOWN_BYTES))}… (${bytes.length} bytes)`;
+}
+
+const DESCRIBE: { readonly [K in EventKindName]: (event: EventOf<K>) => string } = {
+  "vm-exit": (event) => {
+    const value = event.value === undefined ? "" : `, value ${hex(event.value)}`;
+    return `${vcpuName(event)} ${describeExit(event)}${value}, at EIP ${hex(event.rip)}, ${event.retired} retired`;
+  },
+  "vm-entry": (event) => {
+    const code = event.errorCode === undefined ? "" : `, error code ${hex(event.errorCode)}`;
+    return `${vcpuName(event)} injects ${describeInterruption(event.interruption)}${code}, ${event.retired} retired`;
+  },
+  "vm-entry-failed": (event) => `${vcpuName(event)} ${describeEntryFailure(event.reason, event.qualification)}`,
+  "irq-line": ({ line, level }) => `${oneLine(line)} ${level ? "up" : "down"}`,
+  "irq-delivery": (event) => `${vcpuName(event)} vector ${hex(event.vector)}`,
+  "evtchn-send": ({ domain, port, remoteDomain, remotePort, pending }) =>
+    `d${domain} port ${port} to d${remoteDomain} port ${remotePort}${pending ? "" : ", was pending"}`,
+  "evtchn-delivery": (event) => `${vcpuName(event)} port ${event.port}`,
+  hypercall: (event) => `${vcpuName(event)} ${describeHypercall(event)} = ${resultName(event.result)}`,
+  "grant-map": ({ domain, owner, ref, readOnly, handle, status }) =>
+    `d${domain} maps d${owner} ref ${ref}${readOnly ? " read-only" : ""}: ${status === 0 ? `handle ${handle}` : grantStatusName(status)}`,
+  "grant-unmap": ({ domain, handle, status }) =>
+    `d${domain} unmaps handle ${handle}${status === 0 ? "" : `: ${grantStatusName(status)}`}`,
+  "grant-copy": ({ domain, owner, ref, toGrant, offset, length, status }) =>
+    `d${domain} copies ${plural(length, "byte")} ${toGrant ? "to" : "from"} d${owner} ref ${ref}+${hex(offset)}${status === 0 ? "" : `: ${grantStatusName(status)}`}`,
+  xenstore: ({ domain, reply, type, requestId, transaction, payload }) => {
+    const ids = `${requestId === 0 ? "" : ` request ${requestId}`}${transaction === 0 ? "" : ` transaction ${transaction}`}`;
+    return `d${domain} ${reply ? "<-" : "->"} ${xenstoreTypeName(type)}${ids} ${shown(payload)}`;
+  },
+  "blkif-request": ({ domain, device, side, index, operation, id, sector, segments }) =>
+    `d${domain} ${blockDeviceName(device)} ${sideName(side)} #${index} ${blockOperationName(operation)} id ${id} ` +
+    `sector ${sector}${describeSegments(segments)}`,
+  "blkif-response": ({ domain, device, side, index, operation, id, status }) =>
+    `d${domain} ${blockDeviceName(device)} ${sideName(side)} #${index} ${blockOperationName(operation)} id ${id} ` +
+    blockStatusName(status),
+  "ring-index": ({ domain, ring, index, update, value }) =>
+    `d${domain} ${oneLine(ring)} ${oneLine(index)} ${update ? "=" : "is"} ${value}`,
+  "disk-operation": ({ disk, operation, sector, count, status, serviceNs, digest }) => {
+    const data = digest === undefined ? "" : `, digest ${digest.toString(16).padStart(8, "0")}`;
+    const result = status === 0 ? "" : `: ${statusName(status)}`;
+    return `${oneLine(disk)} ${diskOperationName(operation)} ${plural(count, "sector")} at ${sector} in ${formatTime(serviceNs)}${data}${result}`;
+  },
+  "console-output": ({ domain, data }) => `d${domain} ${shown(data)}`,
+  input: ({ channel, step, data }) => `${oneLine(channel)} before step ${step}: ${shown(data)}`,
+  "domain-state": ({ domain, state, reason }) =>
+    `d${domain} ${oneLine(state)}${reason === undefined ? "" : `: ${oneLine(shutdownReasonName(reason))}`}`,
+  "xenbus-state": ({ domain, device, side, state }) =>
+    `d${domain} ${oneLine(device)} ${sideName(side)} ${xenbusStateName(state)}`,
+  "fault-injected": ({ name, detail }) => `${oneLine(name)}: ${oneLine(detail)}`,
+  "state-digest": ({ digest }) => hexBytes(digest),
+  end: ({ reason, retired }) => `${oneLine(reason)}, ${plural(retired, "instruction")} retired`,
+};
+
+/** With bit 31 an exit reason (SDM Vol. 3 §27.8), else a VM-instruction error (§31.4). */
+function describeEntryFailure(reason: number, qualification: number): string {
+  if (reason >>> 31 === 1) return describeExit({ reason, qualification });
+  return `VM-instruction error ${reason}`;
+}
+
+function describeHypercall({ number, arguments: given }: EventOf<"hypercall">): string {
+  const operation = given[0] === undefined ? undefined : subOperationName(number, given[0]);
+  const [first, rest] = operation === undefined ? [[], given] : [[operation], given.slice(1)];
+  return `${hypercallName(number)}(${[...first, ...rest.map(hex)].join(", ")})`;
+}
+
+/** Segments as the catalogue lists them: gref, first, last, each three numbers. */
+function describeSegments(segments: readonly number[]): string {
+  const texts: string[] = [];
+  for (let index = 0; index + 2 < segments.length; index += 3) {
+    texts.push(`${segments[index]}[${segments[index + 1]}..${segments[index + 2]}]`);
+  }
+  return texts.length === 0 ? "" : `, segments ${texts.join(" ")}`;
+}
+
+/** What the event says, without its time and kind. */
+export function describeDetail(event: TraceEvent): string {
+  const describe = DESCRIBE[event.kind] as (event: TraceEvent) => string;
+  return describe(event);
+}
+
+const KIND_WIDTH = Math.max(...Object.keys(EVENT_KINDS).map(({ length }) => length));
+const TIME_WIDTH = 18;
+
+/** "         1.234567 ms  hypercall        d1v0 sched_op(SCHEDOP_yield, 0x0) = 0" */
+export function describeEvent(event: TraceEvent): string {
+  return `${formatTime(event.at).padStart(TIME_WIDTH)}  ${event.kind.padEnd(KIND_WIDTH)}  ${describeDetail(event)}`;
+}
+
+/** The event as JSON on one line: BigInts as decimal text, bytes as hexadecimal text. */
+export function eventJson(event: TraceEvent): string {
+  return JSON.stringify(event, (_, value: unknown) => {
+    if (typeof value === "bigint") return value.toString();
+    return value instanceof Uint8Array ? hexBytes(value) : value;
+  });
+}
