@@ -243,6 +243,8 @@ const ROWS: string[] = [
   "9b fwait - slow",
   "0fae/0 fxsave Mv slow",
   "0fae/1 fxrstor Mv slow",
+  // LFENCE, MFENCE, SFENCE: memory is always in order. GRUB issues them without asking CPUID for SSE2.
+  ...[5, 6, 7].map((reg) => `0fae/${reg} nop Ev`),
 ];
 
 /** Slow functions that have no row of their own: the decoder chooses them. */
