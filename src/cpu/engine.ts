@@ -5,7 +5,7 @@ import { FETCH } from "./access.ts";
 import type { CodeCache } from "./code-cache.ts";
 import { type Cpu, type Fault, GP, type Instruction } from "./context.ts";
 import { MAX_INSTRUCTION_LENGTH } from "./decode.ts";
-import { enterHandler } from "./handlers.ts";
+import { enterHandler, handlerTable } from "./handlers.ts";
 import type { ImportName } from "./ir.ts";
 import {
   ENGINE,
@@ -53,14 +53,14 @@ export interface EngineHost {
 
 /** The functions that handlers import, and `run(left)`, which goes on at state.eip. */
 export type Imports = Record<ImportName, (...args: number[]) => number>;
-export type Backend = (memory: WebAssembly.Memory, code: CodeCache, imports: Imports) => (left: number) => void;
+export type Backend = (memory: WebAssembly.Memory, imports: Imports) => (left: number) => void;
 
-/** The back end that is used for running. */
-export const webAssembly: Backend = (memory, code, imports) => {
-  const module = new WebAssembly.Module(emitModule(enterHandler(), code.handlers.handlers));
-  const host = { memory, ...imports };
-  const run = new WebAssembly.Instance(module, { host }).exports.run as (left: number) => number;
-  return run;
+let module: WebAssembly.Module | undefined;
+
+/** The back end that is used for running. All processors share the compiled module. */
+export const webAssembly: Backend = (memory, imports) => {
+  module ??= new WebAssembly.Module(emitModule(enterHandler(), handlerTable().handlers));
+  return new WebAssembly.Instance(module, { host: { memory, ...imports } }).exports.run as (left: number) => number;
 };
 
 /** Type bits of a flat segment that matter: code; expand-down; writable. SDM Vol. 3 table 3-1. */
@@ -157,7 +157,7 @@ export class Engine {
       },
       slow: (record, left) => this.#executeSlow(record as number, left as number),
     };
-    this.#run = backend(memory, code, imports);
+    this.#run = backend(memory, imports);
     this.#set(ENGINE.codeLinear, NO_TAG);
   }
 

@@ -89,8 +89,7 @@ function whatMatters(opcode: Opcode): Matters {
 
 const MATTERS = ALL_OPCODES.map(whatMatters);
 
-/** Index in the table of the handler of an instruction; undefined for a place that the opcode does not have. */
-export class HandlerTable {
+class HandlerTable {
   /** By index. */
   readonly handlers: readonly Handler[];
   readonly #index = new Map<number, number>();
@@ -113,6 +112,7 @@ export class HandlerTable {
     this.handlers = handlers;
   }
 
+  /** Index of the handler of a form of an instruction. */
   find(opcode: Opcode, variant: Variant): number {
     const matters = MATTERS[opcode.id] as Matters;
     const index = this.#index.get(
@@ -128,6 +128,14 @@ export class HandlerTable {
     if (index === undefined) throw new TypeError(`no handler for ${opcode.name}`);
     return index;
   }
+}
+
+let table: HandlerTable | undefined;
+
+/** The one table: it depends on nothing but the opcode map, and takes tens of milliseconds to build. */
+export function handlerTable(): HandlerTable {
+  table ??= new HandlerTable();
+  return table;
 }
 
 function* variantsOf(opcode: Opcode): Generator<Variant> {

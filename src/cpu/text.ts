@@ -3,7 +3,7 @@
 // WebAssembly of the same handlers. About a hundred times slower.
 
 import type { Backend } from "./engine.ts";
-import { enterHandler } from "./handlers.ts";
+import { enterHandler, handlerTable } from "./handlers.ts";
 import type { Binary, Expr, Handler, Statement, Unary } from "./ir.ts";
 import { RECORD } from "./layout.ts";
 
@@ -142,13 +142,13 @@ export function printHandler(handler: Handler): string {
 }
 
 /** Runs the handlers as JavaScript. */
-export const javaScript: Backend = (memory, code, imports) => {
+export const javaScript: Backend = (memory, imports) => {
   const source = `"use strict";
 let left = 0;
 const rotl = (a, b) => a << b | a >>> (32 - b & 31);
 const ctz = (a) => a === 0 ? 32 : 31 - Math.clz32(a & -a);
 const enter = ${printHandler(enterHandler())};
-const handlers = [${code.handlers.handlers.map(printHandler).join(",\n")}];
+const handlers = [${handlerTable().handlers.map(printHandler).join(",\n")}];
 return (budget) => {
   left = budget;
   for (let record = 0; record !== -1; ) {

@@ -44,8 +44,11 @@ const OPERATORS: Record<string, readonly [number, number]> = {
 const LOAD = { 8: 0x2d, 16: 0x2f, 32: 0x28 } as const;
 const STORE = { 8: 0x3a, 16: 0x3b, 32: 0x36 } as const;
 
+/** Enough for most functions. */
+const INITIAL_BYTES = 1024;
+
 class Bytes {
-  #bytes = new Uint8Array(1 << 16);
+  #bytes = new Uint8Array(INITIAL_BYTES);
   length = 0;
 
   byte(value: number): void {
@@ -68,11 +71,28 @@ class Bytes {
 
   /** Signed LEB128 of an integer below 2^53. */
   signed(value: number): void {
+    if ((value | 0) === value) {
+      this.#signed32(value);
+      return;
+    }
     let rest = BigInt(value);
     for (;;) {
       const low = Number(rest & 0x7fn);
       rest >>= 7n;
       if ((rest === 0n && (low & 0x40) === 0) || (rest === -1n && (low & 0x40) !== 0)) {
+        this.byte(low);
+        return;
+      }
+      this.byte(low | 0x80);
+    }
+  }
+
+  #signed32(value: number): void {
+    let rest = value;
+    for (;;) {
+      const low = rest & 0x7f;
+      rest >>= 7;
+      if ((rest === 0 && (low & 0x40) === 0) || (rest === -1 && (low & 0x40) !== 0)) {
         this.byte(low);
         return;
       }
@@ -86,7 +106,14 @@ class Bytes {
   }
 
   append(other: Bytes): void {
-    for (const byte of other.view()) this.byte(byte);
+    const end = this.length + other.length;
+    if (end > this.#bytes.length) {
+      const larger = new Uint8Array(2 * end);
+      larger.set(this.view());
+      this.#bytes = larger;
+    }
+    this.#bytes.set(other.view(), this.length);
+    this.length = end;
   }
 
   section(id: number, content: Bytes): void {

@@ -4,20 +4,11 @@
 // instruction restartable, so semantics compute first and commit last.
 
 import { GP } from "../context.ts";
-import { Builder, type Expr, type ImportName, i32, type Width } from "../ir.ts";
-import {
-  ENGINE,
-  RECORD,
-  RECORD_STRIDE,
-  registerAddress,
-  STATE_BASE,
-  segmentAddress,
-  TLB,
-  TLB_ENTRIES,
-  TLB_STRIDE,
-} from "../layout.ts";
+import { type Expr, i32, type Width } from "../ir.ts";
+import { ENGINE, RECORD, RECORD_STRIDE, registerAddress, STATE_BASE, segmentAddress } from "../layout.ts";
 import type { Opcode, Operand } from "../opcodes.ts";
-import { AR_UNUSABLE, DF, ECX, ESP, OFFSET, SS } from "../state.ts";
+import { DF, ECX, ESP, OFFSET, SS } from "../state.ts";
+import { MemoryContext, type Modification, SEGMENT_LIMIT } from "./memory.ts";
 
 /** Where the r/m operand is: a register, or memory by way of reaching it. */
 export type Place = "register" | "base" | "indexed" | "general";
@@ -38,30 +29,10 @@ export interface Variant {
   readonly repeat: Repeat;
 }
 
-/** A memory operand that is read, then written. */
-export interface Modification {
-  readonly value: Expr;
-  write(value: Expr): void;
-}
-
 const FLAG_RESULT = STATE_BASE + OFFSET.flagResult;
 const FLAG_CARRIES = STATE_BASE + OFFSET.flagCarries;
 const RIP = STATE_BASE + OFFSET.rip;
-const SEGMENT_RIGHTS = 4;
-const SEGMENT_LIMIT = 8;
-const SEGMENT_BASE = 16;
-/** Access-rights type bits of a data segment: expand-down, writable; and bit 3, code (SDM Vol. 3 table 3-1). */
-const TYPE_WRITABLE = 2;
-const TYPE_EXPAND_DOWN = 4;
-const TYPE_CODE = 8;
-const PAGE_MASK = ~0xfff;
-const TLB_STRIDE_BITS = 31 - Math.clz32(TLB_STRIDE);
-/** Shifts a linear address so that its page number counts TLB entries. */
-const TLB_SHIFT = 12 - TLB_STRIDE_BITS;
-const TLB_INDEX_MASK = (TLB_ENTRIES - 1) << TLB_STRIDE_BITS;
-
-export class Context {
-  readonly b = new Builder();
+export class Context extends MemoryContext {
   readonly opcode: Opcode;
   readonly variant: Variant;
   /** Width of the operation in bits. */
@@ -69,6 +40,7 @@ export class Context {
   #ended = false;
 
   constructor(opcode: Opcode, variant: Variant) {
+    super();
     this.opcode = opcode;
     this.variant = variant;
     this.width = opcode.width === "v" ? variant.size : opcode.width;
@@ -78,16 +50,8 @@ export class Context {
     return this.variant.environment !== "flat";
   }
 
-  let(value: Expr): Expr {
-    return this.b.let(value);
-  }
-
   field(name: keyof typeof RECORD): Expr {
     return this.b.record.load(32, RECORD[name]);
-  }
-
-  word(address: number): Expr {
-    return i32(0).load(32, address);
   }
 
   // Registers.
@@ -201,90 +165,6 @@ export class Context {
   xlatAddress(sum: Expr): Expr {
     if (this.variant.place !== "general") return this.let(sum);
     return this.inSegment(this.let(this.field("segment")), this.let(sum.and(this.field("mask"))), 8, false);
-  }
-
-  /** Linear address of `offset` in the segment whose block is at `segment`, checked (SDM Vol. 3 §5.3). */
-  inSegment(segment: Expr, offset: Expr, width: Width, write: boolean): Expr {
-    const rights = segment.load(32, SEGMENT_RIGHTS);
-    const limit = this.let(segment.load(32, SEGMENT_LIMIT));
-    const mask = AR_UNUSABLE | TYPE_CODE | TYPE_EXPAND_DOWN | (write ? TYPE_WRITABLE : 0);
-    let refused = rights
-      .and(mask)
-      .ne(write ? TYPE_WRITABLE : 0)
-      .or(offset.gtU(limit));
-    if (width > 8) refused = refused.or(limit.sub(offset).ltU(width / 8 - 1));
-    this.b.if(refused, () => {
-      this.call("checkSegment", [segment, offset, i32(width / 8), i32(write ? 1 : 0)]);
-    });
-    return this.let(segment.load(32, SEGMENT_BASE).add(offset));
-  }
-
-  // Memory by linear address.
-
-  call(name: ImportName, args: Expr[]): Expr {
-    return this.b.call(name, [...args, this.b.record, this.b.left]);
-  }
-
-  #tlbEntry(linear: Expr): Expr {
-    return this.let(linear.shrU(TLB_SHIFT).and(TLB_INDEX_MASK).add(this.word(ENGINE.tlb)));
-  }
-
-  /** Whether no byte of the access leaves the page that the tag names. */
-  #hits(linear: Expr, width: Width, tag: Expr): Expr {
-    return linear
-      .add(width / 8 - 1)
-      .and(PAGE_MASK)
-      .eq(tag);
-  }
-
-  read(width: Width, address: Expr): Expr {
-    const linear = this.let(address);
-    const entry = this.#tlbEntry(linear);
-    const value = this.b.variable(i32(0));
-    this.b.if(
-      this.#hits(linear, width, entry.load(32, TLB.readTag)),
-      () => this.b.assign(value, linear.add(entry.load(32, TLB.addend)).load(width)),
-      () => this.b.assign(value, this.call("read", [linear, i32(width / 8)])),
-    );
-    return value;
-  }
-
-  write(width: Width, address: Expr, value: Expr): void {
-    const linear = this.let(address);
-    const stored = this.let(value);
-    const entry = this.#tlbEntry(linear);
-    this.b.if(
-      this.#hits(linear, width, entry.load(32, TLB.writeTag)),
-      () => this.b.store(width, linear.add(entry.load(32, TLB.addend)), stored),
-      () => this.call("write", [linear, i32(width / 8), stored]),
-    );
-  }
-
-  modifyMemory(width: Width, address: Expr): Modification {
-    const linear = this.let(address);
-    const entry = this.#tlbEntry(linear);
-    const value = this.b.variable(i32(0));
-    /** Arena address of the operand, 0 when the write has to go through TypeScript. */
-    const place = this.b.variable(i32(0));
-    this.b.if(
-      this.#hits(linear, width, entry.load(32, TLB.writeTag)),
-      () => {
-        this.b.assign(place, linear.add(entry.load(32, TLB.addend)));
-        this.b.assign(value, place.load(width));
-      },
-      () => this.b.assign(value, this.call("readForWrite", [linear, i32(width / 8)])),
-    );
-    return {
-      value,
-      write: (result) => {
-        const stored = this.let(result);
-        this.b.if(
-          place,
-          () => this.b.store(width, place, stored),
-          () => this.call("write", [linear, i32(width / 8), stored]),
-        );
-      },
-    };
   }
 
   // The stack (SDM Vol. 1 §6.2).
