@@ -5,7 +5,7 @@
 import { AC_FAULT, type Fault, GP, SS_FAULT } from "./context.ts";
 import { RAM_BASE } from "./layout.ts";
 import { AR_DB, AR_TYPE, AR_UNUSABLE, CR0_PE, type ProcessorState, SS, VM } from "./state.ts";
-import { EXECUTABLE, GLOBAL, OPEN_BUS, PRESENT, type Tlb, WRITABLE } from "./tlb.ts";
+import { EXECUTABLE, GLOBAL, LARGE, OPEN_BUS, PRESENT, type Tlb, WRITABLE } from "./tlb.ts";
 
 /** Access bits, those of part "system"'s walk. */
 export const READ = 1;
@@ -21,6 +21,7 @@ export interface Translation {
   writable: boolean;
   executable: boolean;
   global: boolean;
+  largePage: boolean;
 }
 
 /** Where emulated accesses go, by guest-physical address; widths are 1, 2 and 4 bytes. */
@@ -133,6 +134,7 @@ export class Access {
         (found.writable ? WRITABLE : 0) |
         (found.executable ? EXECUTABLE : 0) |
         (found.global ? GLOBAL : 0) |
+        (found.largePage ? LARGE : 0) |
         (open ? OPEN_BUS : 0);
       this.#tlb.fill(index, page, open ? 0 : found.physical - (found.physical % 4096), flags);
     }

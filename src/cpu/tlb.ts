@@ -14,6 +14,10 @@ export const EXECUTABLE = 4;
 export const GLOBAL = 8;
 /** There is no memory behind the page. */
 export const OPEN_BUS = 16;
+/** Part of a 2-MByte or 4-MByte page. */
+export const LARGE = 32;
+/** Linear address bits that two addresses in one large page have in common, at least. */
+const LARGE_PAGE_MASK = 0xffc0_0000;
 
 /** Everything but the tags of the entries in use: `slot, linear, physical, flags` each. */
 export interface TlbState {
@@ -90,17 +94,25 @@ export class Tlb implements Snapshotable<TlbState> {
     this.#count = kept;
   }
 
-  /** Forgets one page, for both privileges, also if it is global (INVLPG). */
+  /** Forgets one page, for both privileges, also if it is global (INVLPG); of a large page all parts. */
   invalidate(linear: number): void {
     const page = (linear & ~0xfff) >>> 0;
     for (const user of [false, true]) {
       const index = this.index(page, user);
-      // The slot stays in the list of those to visit: `fill` must not list it a second time.
-      if (this.flags(index, page) !== 0) {
-        this.#untag(index);
-        this.#words[index + FLAGS] = FORGOTTEN;
-      }
+      if (this.flags(index, page) !== 0) this.#forget(index);
     }
+    for (let position = 0; position < this.#count; position++) {
+      const index = slotIndex(this.#filled[position] as number);
+      const isLarge = ((this.#words[index + FLAGS] as number) & LARGE) !== 0;
+      const distance = (this.#words[index + LINEAR] as number) ^ page;
+      if (isLarge && (distance & LARGE_PAGE_MASK) === 0) this.#forget(index);
+    }
+  }
+
+  /** The slot stays in the list of those to visit: `fill` must not list it a second time. */
+  #forget(index: number): void {
+    this.#untag(index);
+    this.#words[index + FLAGS] = FORGOTTEN;
   }
 
   /** Takes the fast path for writes from the pages at host-physical `physical`, or from all. */

@@ -84,8 +84,6 @@ const BACK_LINK = 0;
 const TSS_CR3 = 28;
 const TSS_TRAP = 100;
 
-/** Pending debug exceptions, BT: a task switch to a TSS with the T flag (SDM Vol. 3 §17.2.3). */
-const DEBUG_BT = 1 << 15;
 /** Local breakpoint enables L0 to L3 and LE, cleared by a task switch (SDM Vol. 3 §17.2.4). */
 const DR7_LOCAL = 0x155;
 
@@ -116,10 +114,18 @@ export function taskSwitchExit(cpu: SystemCpu, selector: number, source: number)
  * Switches to the task of TSS `selector` for the hypervisor. `source`: TASK_SWITCH_… as in the exit qualification;
  * `returnEip`: where the old task will go on; `errorCode`: pushed on the new task's stack, −1 for none.
  *
+ * Returns whether the new TSS has its T flag set: then the guest is owed a #DB with DR6.BT (SDM Vol. 3 §17.3.1.5).
+ *
  * Throws a fault of the guest. One thrown before the registers changed belongs to the old task, one thrown while the new
  * task's segments are loaded to the new task (SDM Vol. 3 §7.3, step 13): inject it in either case with the state as it is.
  */
-export function switchTask(cpu: SystemCpu, selector: number, source: number, returnEip: number, errorCode = -1): void {
+export function switchTask(
+  cpu: SystemCpu,
+  selector: number,
+  source: number,
+  returnEip: number,
+  errorCode = -1,
+): boolean {
   const { state } = cpu;
   const descriptor = readTask(cpu, selector, source);
   const nested = source === TASK_SWITCH_CALL || source === TASK_SWITCH_IDT_GATE;
@@ -135,6 +141,7 @@ export function switchTask(cpu: SystemCpu, selector: number, source: number, ret
   state.cr0 |= CR0_TS;
   state.setDr(7, state.dr(7) & ~DR7_LOCAL);
   enterTask(cpu, task, layout, nested, errorCode);
+  return task.trap;
 }
 
 interface TaskState {
@@ -208,6 +215,7 @@ function enterTask(cpu: SystemCpu, task: TaskState, layout: TaskLayout, nested: 
     state.setSelector(segment, task.selectors[segment] ?? 0);
     state.setAccessRights(segment, state.accessRights(segment) | AR_UNUSABLE);
   }
+  cpu.modeChanged();
   loadLdt(cpu, task.ldt);
   if ((state.eflags & VM) !== 0) {
     setV86Segments(
@@ -226,7 +234,6 @@ function enterTask(cpu: SystemCpu, task: TaskState, layout: TaskLayout, nested: 
     stack.commitPointer();
   }
   if (task.eip > state.limit(CS)) throw cpu.fault(GP, 0);
-  if (task.trap) state.pendingDebug |= DEBUG_BT;
   cpu.checkBoundary();
 }
 

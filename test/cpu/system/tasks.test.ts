@@ -76,6 +76,13 @@ describe("a task switch", () => {
     expect(cpu.state.cr0 & CR0_PG).toBe(0);
   });
 
+  test("tells when the new task is to be trapped (SDM Vol. 3 §17.3.1.5)", () => {
+    expect(switchTask(cpu, OTHER, TASK_SWITCH_JMP, RETURN)).toBe(false);
+    fillTask(TSS);
+    cpu.set16(TSS + 100, 1);
+    expect(switchTask(cpu, TASK, TASK_SWITCH_JMP, RETURN)).toBe(true);
+  });
+
   test("pushes an error code on the new task's stack", () => {
     go(TASK_SWITCH_CALL, 0x55);
     expect([cpu.state.gpr(ESP), cpu.get32(0x4ffc)]).toEqual([0x4ffc, 0x55]);

@@ -6,6 +6,7 @@
         .set IDT, 0x30000
         .set DIRECTORY, 0x20000
         .set TABLE, 0x21000
+        .set SECOND_TABLE, 0x22000
 
 # Reports a word; ESP is 4 lower while the operand is read.
         .macro LOG value
@@ -219,6 +220,12 @@ protected:
         LOG     TABLE+4*0x300
         LOG     0x480004
         LOG     DIRECTORY+4
+# INVLPG anywhere in a 4-MByte page drops all of it.
+        movl    $0x81007, SECOND_TABLE+4*0x80
+        movl    $SECOND_TABLE+7, DIRECTORY+4
+        movl    $0x12ab34cd, 0x81004
+        invlpg  0x400000
+        LOG     0x480004
         movl    $0x55667788, 0x301008
         LOG     TABLE+4*0x301
         movl    %cr0, %eax
