@@ -187,7 +187,7 @@ export class Access {
   /** Both pages are translated before a byte is read: the second one may fault. */
   #loadAcross(linear: number, width: number, user: boolean, access: number): number {
     this.translate(linear, access, user);
-    this.translate((linear + width - 1) >>> 0, access, user);
+    this.translate(lastPage(linear, width), access, user);
     let value = 0;
     for (let index = 0; index < width; index++) {
       value |= this.#loadByte((linear + index) >>> 0, user, access) << (8 * index);
@@ -205,7 +205,7 @@ export class Access {
     this.#check(linear, width, user, true);
     if ((linear & 0xfff) + width > 4096) {
       this.translate(linear, WRITE, user);
-      this.translate((linear + width - 1) >>> 0, WRITE, user);
+      this.translate(lastPage(linear, width), WRITE, user);
       for (let index = 0; index < width; index++) {
         this.#store((linear + index) >>> 0, 1, (value >>> (8 * index)) & 0xff, user);
       }
@@ -235,10 +235,10 @@ export class Access {
 
   /** Faults as an access of `length` bytes would; every page is visited. */
   probe(linear: number, length: number, write: boolean, user: boolean): void {
-    for (let offset = 0; offset < length; offset += 4096) {
-      this.translate((linear + offset) >>> 0, write ? WRITE : READ, user);
-    }
-    if (length > 1) this.translate((linear + length - 1) >>> 0, write ? WRITE : READ, user);
+    const access = write ? WRITE : READ;
+    this.translate(linear, access, user);
+    const first = (linear & ~0xfff) >>> 0;
+    for (let page = first + 4096; page < linear + length; page += 4096) this.translate(page >>> 0, access, user);
   }
 
   readBytes(linear: number, length: number, user: boolean): Uint8Array {
@@ -295,4 +295,9 @@ export class Access {
     if (inside && permitted && (rights & AR_UNUSABLE) === 0) return;
     throw this.#host.fault(segment === SS ? SS_FAULT : GP, 0);
   }
+}
+
+/** What a fault in the second page of an access reports: the first byte there. */
+function lastPage(linear: number, width: number): number {
+  return ((linear + width - 1) & ~0xfff) >>> 0;
 }
