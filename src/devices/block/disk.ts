@@ -2,7 +2,7 @@
 // A disk is a layer over another: an image that nothing ever writes to, a copy-on-write overlay, faults. Requests reach a disk with
 // their range already checked. Not modelled here: time, which is the back end's business.
 
-import { assert } from "../../core/errors.ts";
+import { assert, InputError } from "../../core/errors.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 
 /** The unit of blkif's sector numbers (io/blkif.h), whatever a device's sector-size says. */
@@ -24,9 +24,11 @@ export interface Disk {
 /** Sectors are kept in blocks of so many bytes: a page, as guests mostly write them. */
 const BLOCK_SIZE = 4096;
 const SECTORS_PER_BLOCK = BLOCK_SIZE / SECTOR_SIZE;
+/** What a block without an image, and one that was discarded, holds. Never written to. */
+const ZEROS = new Uint8Array(BLOCK_SIZE);
 
 export interface OverlayState {
-  /** Blocks that differ from the image, in ascending order. */
+  /** Blocks that differ from the image, in ascending order; a discarded one has no bytes. */
   blocks: { number: number; bytes: Uint8Array }[];
 }
 
@@ -34,39 +36,29 @@ export interface OverlayState {
 export class OverlayDisk implements Disk, Snapshotable<OverlayState> {
   readonly sectorCount: number;
   readonly #image: Uint8Array;
+  /** Blocks that hold anything in the image. */
+  readonly #imageBlocks: number;
   readonly #blocks = new Map<number, Uint8Array>();
 
-  /** @param image never written to; a last part sector is filled up with zeros */
+  /** @param image never written to; a last part sector is filled up with zeros, what lies beyond `sectorCount` is not seen */
   constructor(image: Uint8Array, sectorCount = Math.ceil(image.length / SECTOR_SIZE)) {
     this.#image = image;
+    this.#imageBlocks = Math.ceil(image.length / BLOCK_SIZE);
     this.sectorCount = sectorCount;
   }
 
   read(sector: number, count: number): Uint8Array {
-    this.#check(sector, count);
     const bytes = new Uint8Array(count * SECTOR_SIZE);
-    for (let done = 0; done < count; ) {
-      const number = Math.floor((sector + done) / SECTORS_PER_BLOCK);
-      const within = (sector + done) % SECTORS_PER_BLOCK;
-      const sectors = Math.min(SECTORS_PER_BLOCK - within, count - done);
-      const from = within * SECTOR_SIZE;
-      bytes.set(this.#block(number).subarray(from, from + sectors * SECTOR_SIZE), done * SECTOR_SIZE);
-      done += sectors;
-    }
+    this.#eachBlock(sector, count, (number, within, from, length) => {
+      bytes.set(this.#block(number).subarray(within, within + length), from);
+    });
     return bytes;
   }
 
   write(sector: number, bytes: Uint8Array): DiskStatus {
-    const count = bytes.length / SECTOR_SIZE;
-    this.#check(sector, count);
-    for (let done = 0; done < count; ) {
-      const number = Math.floor((sector + done) / SECTORS_PER_BLOCK);
-      const within = (sector + done) % SECTORS_PER_BLOCK;
-      const sectors = Math.min(SECTORS_PER_BLOCK - within, count - done);
-      const from = done * SECTOR_SIZE;
-      this.#own(number).set(bytes.subarray(from, from + sectors * SECTOR_SIZE), within * SECTOR_SIZE);
-      done += sectors;
-    }
+    this.#eachBlock(sector, bytes.length / SECTOR_SIZE, (number, within, from, length) => {
+      this.#own(number).set(bytes.subarray(from, from + length), within);
+    });
     return 0;
   }
 
@@ -74,39 +66,71 @@ export class OverlayDisk implements Disk, Snapshotable<OverlayState> {
     return 0;
   }
 
-  /** Discarded sectors read as zeros. */
+  /** Discarded sectors read as zeros. Takes as long as the image and what was written are large, however large the disk is. */
   discard(sector: number, count: number): DiskStatus {
-    return this.write(sector, new Uint8Array(count * SECTOR_SIZE));
+    const first = Math.ceil(sector / SECTORS_PER_BLOCK);
+    const end = Math.floor((sector + count) / SECTORS_PER_BLOCK);
+    if (first >= end) return this.write(sector, new Uint8Array(count * SECTOR_SIZE));
+    this.write(sector, new Uint8Array(first * BLOCK_SIZE - sector * SECTOR_SIZE));
+    for (const number of [...this.#blocks.keys()]) if (number >= first && number < end) this.#blocks.delete(number);
+    for (let number = first; number < Math.min(end, this.#imageBlocks); number++) this.#blocks.set(number, ZEROS);
+    return this.write(end * SECTORS_PER_BLOCK, new Uint8Array((sector + count) * SECTOR_SIZE - end * BLOCK_SIZE));
   }
 
+  /** Calls back for the part of each block: its offset in the block, its offset in the whole, its length, all in bytes. */
+  #eachBlock(
+    sector: number,
+    count: number,
+    visit: (number: number, within: number, from: number, length: number) => void,
+  ): void {
+    const isInside = sector >= 0 && count >= 0 && sector + count <= this.sectorCount;
+    assert(isInside, `sectors ${sector}+${count} of ${this.sectorCount}`);
+    for (let done = 0; done < count; ) {
+      const within = (sector + done) % SECTORS_PER_BLOCK;
+      const sectors = Math.min(SECTORS_PER_BLOCK - within, count - done);
+      const number = (sector + done - within) / SECTORS_PER_BLOCK;
+      visit(number, within * SECTOR_SIZE, done * SECTOR_SIZE, sectors * SECTOR_SIZE);
+      done += sectors;
+    }
+  }
+
+  /** For reading only. */
   #block(number: number): Uint8Array {
     const own = this.#blocks.get(number);
     if (own !== undefined) return own;
+    const image = this.#image.subarray(number * BLOCK_SIZE, (number + 1) * BLOCK_SIZE);
+    if (image.length === BLOCK_SIZE) return image;
     const block = new Uint8Array(BLOCK_SIZE);
-    block.set(this.#image.subarray(number * BLOCK_SIZE, (number + 1) * BLOCK_SIZE));
+    block.set(image);
     return block;
   }
 
+  /** For writing. */
   #own(number: number): Uint8Array {
-    const block = this.#block(number);
+    const own = this.#blocks.get(number);
+    if (own !== undefined && own !== ZEROS) return own;
+    const block = this.#block(number).slice();
     this.#blocks.set(number, block);
     return block;
   }
 
-  #check(sector: number, count: number): void {
-    assert(
-      sector >= 0 && count >= 0 && sector + count <= this.sectorCount,
-      `sectors ${sector}+${count} of ${this.sectorCount}`,
-    );
-  }
-
   save(): OverlayState {
-    const blocks = Array.from(this.#blocks, ([number, bytes]) => ({ number, bytes: bytes.slice() }));
+    const blocks = Array.from(this.#blocks, ([number, bytes]) => ({
+      number,
+      bytes: bytes === ZEROS ? new Uint8Array(0) : bytes.slice(),
+    }));
     return { blocks: blocks.sort((a, b) => a.number - b.number) };
   }
 
-  load(state: OverlayState): void {
+  /** @throws InputError when a block is not one of this disk's */
+  load({ blocks }: OverlayState): void {
+    for (const { number, bytes } of blocks) {
+      const isInside = number >= 0 && number * SECTORS_PER_BLOCK < this.sectorCount;
+      if (!isInside || (bytes.length !== 0 && bytes.length !== BLOCK_SIZE)) {
+        throw new InputError(`block ${number} of ${bytes.length} bytes does not fit`, "snapshot of a disk");
+      }
+    }
     this.#blocks.clear();
-    for (const { number, bytes } of state.blocks) this.#blocks.set(number, bytes.slice());
+    for (const { number, bytes } of blocks) this.#blocks.set(number, bytes.length === 0 ? ZEROS : bytes.slice());
   }
 }

@@ -1,5 +1,6 @@
 // Part: disk errors on demand: a layer that answers some operations with EIO instead of passing them on.
 
+import { InputError } from "../../core/errors.ts";
 import type { RandomStream } from "../../core/random.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import type { Disk, DiskStatus } from "./disk.ts";
@@ -64,7 +65,7 @@ export class FaultyDisk implements Disk, Snapshotable<FaultyDiskState> {
       const first = fault.sector ?? 0;
       const end = fault.count === undefined ? this.sectorCount : first + fault.count;
       const struck = this.#struck[index] ?? 0;
-      if (fault.operation !== operation || sector >= end || sector + count <= first) continue;
+      if (fault.operation !== operation || count === 0 || sector >= end || sector + count <= first) continue;
       if (fault.times !== undefined && struck >= fault.times) continue;
       if (!this.#random.chance(1, fault.oneIn ?? 1)) continue;
       this.#struck[index] = struck + 1;
@@ -78,7 +79,11 @@ export class FaultyDisk implements Disk, Snapshotable<FaultyDiskState> {
     return { struck: [...this.#struck] };
   }
 
+  /** @throws InputError when the snapshot is of other faults */
   load(state: FaultyDiskState): void {
+    if (state.struck.length !== this.#faults.length) {
+      throw new InputError(`${state.struck.length} faults, this disk has ${this.#faults.length}`, "snapshot of a disk");
+    }
     this.#struck = [...state.struck];
   }
 }
