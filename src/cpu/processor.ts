@@ -308,6 +308,15 @@ export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
     this.#engine.checkBoundary();
   }
 
+  /** Up to `length` bytes of code from the instruction pointer on, as far as its page goes; none before it was ever fetched. */
+  peekCode(length: number): Uint8Array {
+    const linear = (this.state.segmentBase(CS) + this.state.eip) >>> 0;
+    const offset = linear & (PAGE_SIZE - 1);
+    if ((this.#words[ENGINE.codeLinear >> 2] as number) >>> 0 !== linear - offset) return new Uint8Array(0);
+    const physical = ((this.#words[ENGINE.codePhysical >> 2] as number) >>> 0) + offset;
+    return this.memory.bytes.slice(physical, physical + Math.min(length, PAGE_SIZE - offset));
+  }
+
   // Host-physical memory.
 
   #written(address: number, length: number): void {
