@@ -15,7 +15,9 @@ const MARK = 0x5a5a5a5a;
 
 const COMPILER_FLAGS: Readonly<Record<Abi, string>> = { x86_32: "-m32", x86_64: "-m64" };
 
-export type AbiCheck = { readonly skipped: string } | { readonly checked: number; readonly differences: readonly string[] };
+export type AbiCheck =
+  | { readonly skipped: string }
+  | { readonly checked: number; readonly differences: readonly string[] };
 
 /** The folder that holds xen/xen.h, undefined when there is none. */
 export function findHeaders(): string | undefined {
@@ -50,7 +52,9 @@ export function checkAbi(abi: Abi, structures: readonly AnyStructure[] = STRUCTU
     const compiled = spawnSync("gcc", [...flags, "-S", "-o", listing, source], { encoding: "utf8" });
     if (compiled.error !== undefined) return { skipped: "no C compiler: install gcc" };
     if (compiled.status !== 0) return { checked: 0, differences: [compiled.stderr] };
-    const values = [...readFileSync(listing, "utf8").matchAll(/^\s*\.long\s+(-?\d+)/gm)].map((match) => Number(match[1]));
+    const values = [...readFileSync(listing, "utf8").matchAll(/^\s*\.long\s+(-?\d+)/gm)].map((match) =>
+      Number(match[1]),
+    );
     if (values.length !== expressions.length) return { checked: 0, differences: ["the listing is not understood"] };
     const found = new Map(expressions.map((expression, index) => [expression, (values[index]! ^ MARK) >>> 0]));
     const differences = [...expected]
@@ -63,7 +67,11 @@ export function checkAbi(abi: Abi, structures: readonly AnyStructure[] = STRUCTU
 }
 
 /** One table of 32-bit numbers, read back from the assembly listing: no library of the other ABI is needed. */
-function cSource(expressions: readonly string[], structures: readonly AnyStructure[], headers: readonly string[]): string {
+function cSource(
+  expressions: readonly string[],
+  structures: readonly AnyStructure[],
+  headers: readonly string[],
+): string {
   const included = new Set([...headers, ...structures.map((one) => one.header)]);
   return [
     "#define __XEN_INTERFACE_VERSION__ 0x00040e00",

@@ -57,7 +57,10 @@ export function buildDomain(domain: Domain, config: DomainConfig, host: BuilderH
   domain.memoryMap = memoryMap(memorySize);
   const info = startInfo(end, config.commandLine, placed, domain.memoryMap);
   if (pageUp(end + info.length) > memorySize) {
-    throw new InputError(`kernel, modules and start info need ${pageUp(end + info.length)} bytes of memory, there are ${memorySize}`, context);
+    throw new InputError(
+      `kernel, modules and start info need ${pageUp(end + info.length)} bytes of memory, there are ${memorySize}`,
+      context,
+    );
   }
 
   const pages = memorySize / PAGE_SIZE;
@@ -76,10 +79,10 @@ export function buildDomain(domain: Domain, config: DomainConfig, host: BuilderH
   domain.grants.seed(GRANT_TABLE_H.GNTTAB_RESERVED_XENSTORE, host.controlDomain, STORE_GFN);
   domain.store = { gfn: STORE_GFN, port: domain.events.allocUnbound(host.controlDomain) };
   domain.console = { gfn: CONSOLE_GFN, port: domain.events.allocUnbound(host.controlDomain) };
-  domain.params[PARAMS_H.HVM_PARAM_STORE_PFN] = BigInt(domain.store.gfn);
-  domain.params[PARAMS_H.HVM_PARAM_STORE_EVTCHN] = BigInt(domain.store.port);
-  domain.params[PARAMS_H.HVM_PARAM_CONSOLE_PFN] = BigInt(domain.console.gfn);
-  domain.params[PARAMS_H.HVM_PARAM_CONSOLE_EVTCHN] = BigInt(domain.console.port);
+  domain.setParam(PARAMS_H.HVM_PARAM_STORE_PFN, BigInt(domain.store.gfn));
+  domain.setParam(PARAMS_H.HVM_PARAM_STORE_EVTCHN, BigInt(domain.store.port));
+  domain.setParam(PARAMS_H.HVM_PARAM_CONSOLE_PFN, BigInt(domain.console.gfn));
+  domain.setParam(PARAMS_H.HVM_PARAM_CONSOLE_EVTCHN, BigInt(domain.console.port));
   return { entry: image.entry, startInfo: end };
 }
 

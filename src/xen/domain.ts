@@ -13,7 +13,7 @@ import {
   type GrantTableState,
 } from "./grant-table.ts";
 import type { GuestAccess } from "./guest-access.ts";
-import { type P2m, P2M_RAM, type P2mState } from "./p2m.ts";
+import { P2M_RAM, type P2m, type P2mState } from "./p2m.ts";
 import { PORTS_2L, SharedInfo } from "./shared-info.ts";
 import type { MemoryMapEntry } from "./start-info.ts";
 import type { Vcpu, VcpuState } from "./vcpu.ts";
@@ -112,6 +112,7 @@ export class Domain implements GrantOwner, EventSink {
   maxPages = 0;
   console: BootRing = { gfn: 0, port: 0 };
   store: BootRing = { gfn: 0, port: 0 };
+  #callback: CallbackVia = { type: "none" };
   readonly #sink: UpcallSink;
 
   constructor(
@@ -143,7 +144,12 @@ export class Domain implements GrantOwner, EventSink {
   }
 
   get callback(): CallbackVia {
-    return callbackVia(this.params[PARAMS_H.HVM_PARAM_CALLBACK_IRQ] ?? 0n);
+    return this.#callback;
+  }
+
+  setParam(index: number, value: bigint): void {
+    this.params[index] = value;
+    if (index === PARAMS_H.HVM_PARAM_CALLBACK_IRQ) this.#callback = callbackVia(value);
   }
 
   ownFrame(gfn: number): number {
@@ -200,7 +206,7 @@ export class Domain implements GrantOwner, EventSink {
     this.status = state.status as DomainStatus;
     this.end = state.end;
     this.callbackLine = state.callbackLine;
-    for (const [index, value] of state.params.entries()) this.params[index] = value;
+    for (const [index, value] of state.params.entries()) this.setParam(index, value);
     this.memoryMap = state.memoryMap.map((entry) => ({ ...entry }));
     this.maxPages = state.maxPages;
     this.console = { ...state.console };

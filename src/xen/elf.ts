@@ -82,14 +82,16 @@ export function parsePvhImage(file: Uint8Array, context: string): PvhImage {
 
 function programHeaders(file: Uint8Array, context: string): readonly ProgramHeader[] {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
-  if (file.length < EHDR_SIZE || view.getUint32(0, false) !== 0x7f454c46) throw new InputError("not an ELF file", context);
+  if (file.length < EHDR_SIZE || view.getUint32(0, false) !== 0x7f454c46)
+    throw new InputError("not an ELF file", context);
   if (file[EI_CLASS] !== ELFCLASS32 || file[EI_DATA] !== ELFDATA2LSB || view.getUint16(E_MACHINE, true) !== EM_386) {
     throw new InputError("not a 32-bit x86 ELF file", context);
   }
   const table = view.getUint32(E_PHOFF, true);
   const entrySize = view.getUint16(E_PHENTSIZE, true);
   const count = view.getUint16(E_PHNUM, true);
-  if (count > MAX_PROGRAM_HEADERS) throw new InputError(`${count} program headers, at most ${MAX_PROGRAM_HEADERS}`, context);
+  if (count > MAX_PROGRAM_HEADERS)
+    throw new InputError(`${count} program headers, at most ${MAX_PROGRAM_HEADERS}`, context);
   if (count > 0 && (entrySize < PHDR_SIZE || table + entrySize * count > file.length)) {
     throw new InputError("the program headers leave the file", context);
   }
@@ -101,7 +103,8 @@ function programHeaders(file: Uint8Array, context: string): readonly ProgramHead
     const address = view.getUint32(at + P_PADDR, true);
     const type = view.getUint32(at, true);
     if (type === PT_LOAD || type === PT_NOTE) {
-      if (offset + fileSize > file.length) throw new InputError(`segment ${index} leaves the file: truncated?`, context);
+      if (offset + fileSize > file.length)
+        throw new InputError(`segment ${index} leaves the file: truncated?`, context);
       if (type === PT_LOAD && fileSize > memorySize) {
         throw new InputError(`segment ${index} has more bytes in the file than in memory`, context);
       }
@@ -123,7 +126,12 @@ function entryNote(notes: Uint8Array): number | undefined {
     if (nameSize > notes.length || descriptionSize > notes.length) return undefined;
     const description = name + align(nameSize);
     const isXen = nameSize === 4 && name + 4 <= notes.length && view.getUint32(name, false) === 0x58656e00;
-    if (isXen && type === ELFNOTE_H.XEN_ELFNOTE_PHYS32_ENTRY && description + 4 <= notes.length && descriptionSize >= 4) {
+    if (
+      isXen &&
+      type === ELFNOTE_H.XEN_ELFNOTE_PHYS32_ENTRY &&
+      description + 4 <= notes.length &&
+      descriptionSize >= 4
+    ) {
       return view.getUint32(description, true);
     }
     at = description + align(descriptionSize);

@@ -38,12 +38,7 @@ export interface EventNetwork {
 }
 
 /** VIRQs that belong to a vCPU (xen.h: "V."); the others are global and belong to vCPU 0. */
-const VCPU_VIRQS: readonly number[] = [
-  XEN_H.VIRQ_TIMER,
-  XEN_H.VIRQ_DEBUG,
-  XEN_H.VIRQ_XENOPROF,
-  XEN_H.VIRQ_XENPMU,
-];
+const VCPU_VIRQS: readonly number[] = [XEN_H.VIRQ_TIMER, XEN_H.VIRQ_DEBUG, XEN_H.VIRQ_XENOPROF, XEN_H.VIRQ_XENPMU];
 
 const free = (): Channel => ({ state: "free", remoteDomain: 0, remotePort: 0, virq: 0, vcpu: 0 });
 

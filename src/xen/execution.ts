@@ -1,8 +1,7 @@
 // Part: VM entries and exits of the vCPU that has the processor: what is injected at an entry, and how an exit finds its handler.
 
-import { IF, OFFSET, TF } from "../cpu/state.ts";
-import { BLOCKING_BY_MOV_SS, BLOCKING_BY_STI } from "../cpu/state.ts";
 import { assert } from "../core/errors.ts";
+import { BLOCKING_BY_MOV_SS, BLOCKING_BY_STI, IF, OFFSET, TF } from "../cpu/state.ts";
 import {
   ENTRY_FAILURE,
   EXIT,

@@ -133,7 +133,11 @@ export class GrantTable implements Snapshotable<GrantTableState> {
   }
 
   save(): GrantTableState {
-    return { frames: [...this.#frames], places: [...this.#places], pins: [...this.#pins].map(([ref, pins]) => ({ ref, ...pins })) };
+    return {
+      frames: [...this.#frames],
+      places: [...this.#places],
+      pins: [...this.#pins].map(([ref, pins]) => ({ ref, ...pins })),
+    };
   }
 
   load(state: GrantTableState): void {

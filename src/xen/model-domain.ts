@@ -89,8 +89,7 @@ export class ModelDomain implements DomainServices, EventSink, Snapshotable<Mode
 
   mapGrant(owner: number, ref: number, readOnly: boolean): GrantMapping | number {
     const granter = this.#parts.ownerOf(owner);
-    const handle =
-      granter === undefined ? G.GNTST_bad_domain : this.#mappings.map(this.domid, granter, ref, readOnly);
+    const handle = granter === undefined ? G.GNTST_bad_domain : this.#mappings.map(this.domid, granter, ref, readOnly);
     this.emit({
       kind: "grant-map",
       at: this.clock.now,

@@ -2,8 +2,8 @@
 // host-physical memory: four levels, 4-KiB pages. What Xen calls the p2m type stands in bits 55:52 of a leaf, which the processor
 // ignores. Not modelled: large pages, populate on demand, accessed and dirty flags.
 
-import { PAGE_SHIFT } from "../core/memory.ts";
 import type { GuestMemory } from "../core/memory.ts";
+import { PAGE_SHIFT } from "../core/memory.ts";
 import type { FrameAllocator } from "./frames.ts";
 
 /** What a guest frame is (Xen's p2m types). Foreign pages belong to another domain and are never freed with this one. */

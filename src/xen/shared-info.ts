@@ -82,7 +82,12 @@ export class SharedInfo {
   }
 
   /** Writes vcpu_time_info by its version protocol: odd while the values change. */
-  setTime(vcpuInfo: number, tsc: bigint, systemTimeNs: number, scale: { readonly mul: number; readonly shift: number }): void {
+  setTime(
+    vcpuInfo: number,
+    tsc: bigint,
+    systemTimeNs: number,
+    scale: { readonly mul: number; readonly shift: number },
+  ): void {
     const base = vcpuInfo + VCPU.offset.time;
     const version = this.#memory.load32(base + TIME.offset.version);
     this.#memory.store32(base + TIME.offset.version, (version | 1) >>> 0);
@@ -113,7 +118,7 @@ export class SharedInfo {
     const address = this.#base + array + (port >>> 5) * 4;
     const word = this.#memory.load32(address);
     const bit = 1 << (port & 31);
-    const changed = (word & bit) === 0 === value;
+    const changed = ((word & bit) === 0) === value;
     if (changed) this.#memory.store32(address, (word ^ bit) >>> 0);
     return changed;
   }

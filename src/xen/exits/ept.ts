@@ -1,7 +1,8 @@
 // Part: EPT violations (SDM Vol. 3 table 28-7): guest-physical addresses without memory. The instruction emulator carries out the
 // access against the machine's devices; where nobody answers, reads give all ones and writes vanish.
 
-import { GP } from "../../cpu/context.ts";
+import { GP, PAGE_FAULT } from "../../cpu/context.ts";
+import { OFFSET } from "../../cpu/state.ts";
 import { EPT_WRITE } from "../../cpu/vmx/exit-reasons.ts";
 import { P2M_GRANT_READ_ONLY } from "../p2m.ts";
 import type { DeviceAccess, HypervisorServices } from "../services.ts";
@@ -17,15 +18,16 @@ const asMmio = (mmio: DeviceAccess) => ({
 
 /** Carries out the current instruction in the hypervisor; what it cannot emulate is #GP(0), as in Xen. */
 export function emulateInstruction(host: HypervisorServices, vcpu: Vcpu): void {
-  const { processor } = host;
-  switch (processor.emulate(asMmio(host.mmio))) {
-    case "done":
-      return;
-    case "fault":
-      return host.inject(vcpu, processor.pendingFault.vector, processor.pendingFault.errorCode);
-    case "unhandled":
-      return host.inject(vcpu, GP, 0);
+  const { pendingFault, state } = host.processor;
+  const result = host.processor.emulate(asMmio(host.mmio));
+  if (result === "done") return;
+  if (result === "unhandled") {
+    host.inject(vcpu, GP, 0);
+    return;
   }
+  // An injected page fault does not set CR2 by itself (SDM Vol. 3 §27.6.1).
+  if (pendingFault.vector === PAGE_FAULT) state.set(OFFSET.cr2, pendingFault.address);
+  host.inject(vcpu, pendingFault.vector, pendingFault.errorCode);
 }
 
 export const EPT_VIOLATION: ExitHandler = {

@@ -4,8 +4,8 @@
 import { UD } from "../../cpu/context.ts";
 import { EAX, EBX, ECX, EDX, IF } from "../../cpu/state.ts";
 import { EXIT } from "../../cpu/vmx/exit-reasons.ts";
-import { guestCpuid } from "../cpuid.ts";
 import { SCHED_H } from "../abi/constants.ts";
+import { guestCpuid } from "../cpuid.ts";
 import type { HypervisorServices } from "../services.ts";
 import type { Vcpu } from "../vcpu.ts";
 import { CONTROL_REGISTER_ACCESS } from "./control-registers.ts";

@@ -1,10 +1,10 @@
 // Part: model-specific registers that are not the processor's own. Those pass by the MSR bitmaps (see vmcs-setup.ts); all others
 // come here. As in Xen, a register that does not exist is #GP(0).
 
+import { PAGE_SHIFT } from "../../core/memory.ts";
 import { GP } from "../../cpu/context.ts";
 import { EAX, ECX, EDX } from "../../cpu/state.ts";
 import { VMCS } from "../../cpu/vmx/fields.ts";
-import { PAGE_SHIFT } from "../../core/memory.ts";
 import { HYPERCALL_MSR } from "../cpuid.ts";
 import { hypercallPage } from "../hypercall-page.ts";
 import type { HypervisorServices } from "../services.ts";
@@ -53,10 +53,7 @@ const MSRS: ReadonlyMap<number, Msr> = new Map<number, Msr>([
   // IA32_PLATFORM_ID, IA32_BIOS_SIGN_ID: no microcode has been loaded.
   [0x17, { read: zero }],
   [0x8b, { read: zero, write: ignore }],
-  [
-    0x1b,
-    { read: (_host, vcpu) => 0xfee0_0000n | APIC_ENABLED | (vcpu.id === 0 ? BOOT_PROCESSOR : 0n), write: ignore },
-  ],
+  [0x1b, { read: (_host, vcpu) => 0xfee0_0000n | APIC_ENABLED | (vcpu.id === 0 ? BOOT_PROCESSOR : 0n), write: ignore }],
   // IA32_MISC_ENABLE: fast strings.
   [0x1a0, { read: () => 1n, write: ignore }],
   [HYPERCALL_MSR, { write: installHypercallPage }],

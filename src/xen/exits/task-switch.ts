@@ -1,10 +1,10 @@
 // Part: hardware task switches, which always exit from VMX non-root operation (SDM Vol. 3 §26.2, table 28-2). The hypervisor
 // carries them out with the routine of src/cpu/system.
 
-import { VMCS } from "../../cpu/vmx/fields.ts";
-import { HARDWARE_EXCEPTION, INTERRUPTION_ERROR_CODE, TASK_SWITCH_IDT_GATE } from "../../cpu/vmx/exit-reasons.ts";
-import { VmExitSignal } from "../../cpu/vmx/intercepts.ts";
 import { switchTask } from "../../cpu/system/tasks.ts";
+import { HARDWARE_EXCEPTION, INTERRUPTION_ERROR_CODE, TASK_SWITCH_IDT_GATE } from "../../cpu/vmx/exit-reasons.ts";
+import { VMCS } from "../../cpu/vmx/fields.ts";
+import { VmExitSignal } from "../../cpu/vmx/intercepts.ts";
 import type { ExitHandler } from "./exit.ts";
 
 export const TASK_SWITCH: ExitHandler = {

@@ -1,7 +1,7 @@
 // Part: one hypercall as its handler sees it, and how handlers take structures from guest memory: copied once, used from the copy.
 
-import { decode, encode, type Members, type RecordOf, sizeOf, type Structure } from "../abi/layout.ts";
 import { ERRNO_H as E, XEN_H } from "../abi/constants.ts";
+import { decode, encode, type Members, type RecordOf, type Structure, sizeOf } from "../abi/layout.ts";
 import type { Domain } from "../domain.ts";
 import type { HypervisorServices } from "../services.ts";
 import type { Vcpu } from "../vcpu.ts";

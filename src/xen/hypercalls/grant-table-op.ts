@@ -17,7 +17,16 @@ import {
 } from "../abi/structures.ts";
 import { MAX_GRANT_FRAMES } from "../grant-table.ts";
 import { P2M_GRANT, P2M_GRANT_READ_ONLY, P2M_NONE } from "../p2m.ts";
-import { answer, copyIn, EFAULT, type Hypercall, type HypercallHandler, isSelf, subOperation, writeU32 } from "./call.ts";
+import {
+  answer,
+  copyIn,
+  EFAULT,
+  type Hypercall,
+  type HypercallHandler,
+  isSelf,
+  subOperation,
+  writeU32,
+} from "./call.ts";
 
 /** Elements in one call: as many as a full grant table has entries. Xen would work off any number piece by piece. */
 const MAX_BATCH = 32_768;
@@ -64,7 +73,11 @@ const map = batch(GNTTAB_MAP_GRANT_REF, (call, request) => {
 });
 
 /** A handle, or a negative status. */
-function mapOne({ host, domain }: Hypercall, request: RecordOf<typeof GNTTAB_MAP_GRANT_REF.members>, readOnly: boolean): number {
+function mapOne(
+  { host, domain }: Hypercall,
+  request: RecordOf<typeof GNTTAB_MAP_GRANT_REF.members>,
+  readOnly: boolean,
+): number {
   const flags = G.GNTMAP_host_map | G.GNTMAP_readonly;
   if ((request.flags & ~flags) !== 0 || (request.flags & G.GNTMAP_host_map) === 0) return G.GNTST_general_error;
   const owner = host.grantOwner(request.dom);

@@ -30,7 +30,7 @@ function setParam(call: Hypercall): number {
   if (request === undefined) return EFAULT;
   if (request.index >= P.HVM_NR_PARAMS) return -E.XEN_EINVAL;
   if (!isSelf(call, request.domid) || !WRITABLE.has(request.index)) return -E.XEN_EPERM;
-  call.domain.params[request.index] = request.value;
+  call.domain.setParam(request.index, request.value);
   return 0;
 }
 
@@ -57,10 +57,7 @@ const OPERATIONS: ReadonlyMap<number, HypercallHandler> = new Map<number, Hyperc
   ],
   // A hint for shadow paging; with EPT there is nothing to do.
   [O.HVMOP_pagetable_dying, () => 0],
-  [
-    O.HVMOP_get_time,
-    (call) => answer(call, XEN_HVM_GET_TIME, call.arguments[1], { now: BigInt(call.host.clock.now) }),
-  ],
+  [O.HVMOP_get_time, (call) => answer(call, XEN_HVM_GET_TIME, call.arguments[1], { now: BigInt(call.host.clock.now) })],
   [O.HVMOP_set_evtchn_upcall_vector, setUpcallVector],
 ]);
 

@@ -13,14 +13,16 @@ const CHANGESET_LENGTH = 64;
 const DOMAIN_HANDLE_LENGTH = 16;
 
 /** A PVH domain's features: translated physical map, upcalls by vector, a time-stamp counter to trust. */
-const FEATURES: number = ([
-  F.XENFEAT_writable_page_tables,
-  F.XENFEAT_auto_translated_physmap,
-  F.XENFEAT_supervisor_mode_kernel,
-  F.XENFEAT_hvm_callback_vector,
-  F.XENFEAT_hvm_safe_pvclock,
-  F.XENFEAT_memory_op_vnode_supported,
-] as readonly number[]).reduce((bits, feature) => bits | (1 << feature), 0);
+const FEATURES: number = (
+  [
+    F.XENFEAT_writable_page_tables,
+    F.XENFEAT_auto_translated_physmap,
+    F.XENFEAT_supervisor_mode_kernel,
+    F.XENFEAT_hvm_callback_vector,
+    F.XENFEAT_hvm_safe_pvclock,
+    F.XENFEAT_memory_op_vnode_supported,
+  ] as readonly number[]
+).reduce((bits, feature) => bits | (1 << feature), 0);
 
 /** A NUL-padded character array. */
 function characters(value: string, length: number): Uint8Array {
