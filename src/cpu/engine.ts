@@ -4,7 +4,6 @@ import type { Access } from "./access.ts";
 import { FETCH } from "./access.ts";
 import type { CodeCache } from "./code-cache.ts";
 import { type Cpu, type Fault, GP, type Instruction } from "./context.ts";
-import { MAX_INSTRUCTION_LENGTH } from "./decode.ts";
 import { enterHandler, handlerTable } from "./handlers.ts";
 import type { ImportName } from "./ir.ts";
 import {
@@ -49,6 +48,8 @@ export interface EngineHost {
   readonly fault: Fault;
   readonly slowFunctions: Readonly<Record<string, SlowFunction>>;
   isExit(error: unknown): boolean;
+  /** Whether a slow function recorded a VM exit; forgets it. */
+  takeExit(): boolean;
 }
 
 /** The functions that handlers import, and `run(left)`, which goes on at state.eip. */
@@ -197,11 +198,17 @@ export class Engine {
       this.#run(budget);
     } catch (error) {
       const stop = error === this.#host.fault ? FAULT : this.#host.isExit(error) ? EXIT_SIGNAL : -1;
+      if (stop === EXIT_SIGNAL) this.#host.takeExit();
       this.#restart();
       if (stop < 0) throw error;
       return stop as Stop;
     }
     this.#left = this.#leftOver;
+    // A slow function recorded an exit and returned.
+    if (this.#inSlow) {
+      this.#restart();
+      return EXIT_SIGNAL;
+    }
     const record = this.#get(ENGINE.current);
     if (record !== 0) this.#state.eip = this.#eipOf(record);
     return BOUNDARY;
@@ -320,21 +327,37 @@ export class Engine {
     const available = 4096 - offset;
     let record = this.#code.scratch(page, offset, available, -1, mode);
     if (record === 0) {
-      const next = (linear + available) >>> 0;
-      if (eip + available > this.#state.limit(CS)) throw this.#host.cpu.fault(GP, 0);
-      const second = this.#access.translate(next, FETCH, this.#user);
+      const second = this.#secondPage(eip, linear, available);
       record = this.#code.scratch(page, offset, available, second < 0 ? this.#ramSize : second, mode);
     }
-    const length = Math.min(this.#code.length, MAX_INSTRUCTION_LENGTH);
-    if (eip + length - 1 > this.#state.limit(CS)) throw this.#host.cpu.fault(GP, 0);
+    this.#requireInside(eip, record);
     return record;
   }
 
-  #cross(record: number): number {
-    const offset = this.#get(record + RECORD.offset);
-    const eip = this.#eipOf(record);
+  /** Host-physical address of the page after that of `linear`, for a fetch that goes on there; −1 for open bus. */
+  #secondPage(eip: number, linear: number, available: number): number {
+    if (eip + available > this.#state.limit(CS)) throw this.#host.cpu.fault(GP, 0);
+    return this.#access.translate((linear + available) >>> 0, FETCH, this.#user);
+  }
+
+  #requireInside(eip: number, record: number): void {
+    const length = this.#get(record + RECORD.length);
+    if (eip + length - 1 > this.#state.limit(CS)) throw this.#host.cpu.fault(GP, 0);
+  }
+
+  #cross(cross: number): number {
+    const offset = this.#get(cross + RECORD.offset);
+    const eip = this.#eipOf(cross);
     const linear = (eip + this.#state.segmentBase(CS)) >>> 0;
-    return this.#fetchAlone(this.#get(ENGINE.codePhysical) >>> 0, offset, eip, linear);
+    const page = this.#get(ENGINE.codePhysical) >>> 0;
+    const second = this.#secondPage(eip, linear, 4096 - offset);
+    const mode = this.#get(ENGINE.mode);
+    const record =
+      second < 0
+        ? this.#code.scratch(page, offset, 4096 - offset, this.#ramSize, mode)
+        : this.#code.crossing(cross, page, offset, second, mode);
+    this.#requireInside(eip, record);
+    return record;
   }
 
   /** The target of a branch inside the page; remembered unless decoding it freed the branch's own record. */
@@ -365,6 +388,11 @@ export class Engine {
     this.#state.eip = (insn.eip + insn.length) >>> 0;
     this.#inSlow = true;
     slow(this.#host.cpu, insn);
+    if (this.#host.takeExit()) {
+      this.#set(ENGINE.current, 0);
+      this.#leftOver = left;
+      return 0;
+    }
     this.#inSlow = false;
     this.#record = 0;
     const rest = left - 1;

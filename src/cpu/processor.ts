@@ -130,6 +130,7 @@ export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
         ...floatInstructions(this, this.x87),
       },
       isExit: (error: unknown) => error === this.vmx.signal,
+      takeExit: () => this.vmx.takeExit(),
     };
     this.#engine = new Engine(
       this.arena,

@@ -50,20 +50,24 @@ function noteBreakpoints(cpu: SystemCpu, port: number, width: number): void {
 const ENABLED_BREAKPOINT = 1 << 12;
 
 /** The port of IN and OUT: DX with opcode bit 3, else an immediate byte. */
-function prepare(cpu: SystemCpu, insn: Instruction, input: boolean): { port: number; width: number } {
-  const immediate = (insn.opcode & 8) === 0;
-  const port = immediate ? insn.immediate & 0xff : cpu.state.gpr(EDX) & 0xffff;
-  const width = widthOf(insn);
+function portOf(cpu: SystemCpu, insn: Instruction): number {
+  return (insn.opcode & 8) === 0 ? insn.immediate & 0xff : cpu.state.gpr(EDX) & 0xffff;
+}
+
+/** Records the exit of IN or OUT, if it exits; the permission map comes first. */
+function exits(cpu: SystemCpu, insn: Instruction, port: number, width: number, isInput: boolean): boolean {
   requirePermission(cpu, port, width);
-  if (cpu.vmx.ioExits(port, width)) {
-    throw cpu.vmx.exit(EXIT.IO_INSTRUCTION, ioQualification(port, width, input, false, false, immediate));
-  }
-  return { port, width };
+  if (!cpu.vmx.ioExits(port, width)) return false;
+  const immediate = (insn.opcode & 8) === 0;
+  cpu.vmx.exit(EXIT.IO_INSTRUCTION, ioQualification(port, width, isInput, false, false, immediate));
+  return true;
 }
 
 function input(cpu: SystemCpu, insn: Instruction): void {
   const { state } = cpu;
-  const { port, width } = prepare(cpu, insn, true);
+  const port = portOf(cpu, insn);
+  const width = widthOf(insn);
+  if (exits(cpu, insn, port, width, true)) return;
   const value = cpu.platform.portRead(port, width);
   if (width === 1) state.setGpr8(EAX, value);
   else if (width === 2) state.setGpr16(EAX, value);
@@ -72,7 +76,9 @@ function input(cpu: SystemCpu, insn: Instruction): void {
 }
 
 function output(cpu: SystemCpu, insn: Instruction): void {
-  const { port, width } = prepare(cpu, insn, false);
+  const port = portOf(cpu, insn);
+  const width = widthOf(insn);
+  if (exits(cpu, insn, port, width, false)) return;
   const mask = width === 4 ? 0xffff_ffff : width === 2 ? 0xffff : 0xff;
   cpu.platform.portWrite(port, width, (cpu.state.gpr(EAX) & mask) >>> 0);
   noteBreakpoints(cpu, port, width);

@@ -8,7 +8,10 @@ import type { SystemCpu, SystemInstruction } from "./cpu.ts";
 
 function hlt(cpu: SystemCpu): void {
   requirePrivilege(cpu);
-  if (cpu.vmx.controls.hltExiting) throw cpu.vmx.exit(EXIT.HLT);
+  if (cpu.vmx.controls.hltExiting) {
+    cpu.vmx.exit(EXIT.HLT);
+    return;
+  }
   cpu.state.activity = HLT;
   cpu.checkBoundary();
 }
@@ -18,7 +21,7 @@ function pause(cpu: SystemCpu): void {
 }
 
 function cpuid(cpu: SystemCpu): void {
-  throw cpu.vmx.exit(EXIT.CPUID);
+  cpu.vmx.exit(EXIT.CPUID);
 }
 
 /** System-management mode is not modelled, and outside it RSM does not exist. */

@@ -9,7 +9,7 @@ import { usesDescriptors } from "./segments.ts";
 
 /** VMCALL exits in every mode and at every privilege level. */
 const vmcall: SystemInstruction = (cpu) => {
-  throw cpu.vmx.exit(EXIT.VMCALL);
+  cpu.vmx.exit(EXIT.VMCALL);
 };
 
 /** The others are #UD in real-address and virtual-8086 mode; the exit comes before the check of CPL. */

@@ -57,10 +57,15 @@ export interface Vmx {
   endDelivery(): void;
 
   /**
-   * `throw vmx.exit(…)` ends the instruction with a VM exit. Nothing of the instruction is committed.
+   * `throw vmx.exit(…)` ends the instruction with a VM exit. Nothing of the instruction is committed. A slow function that has come to its
+   * end may return instead of throwing: the engine asks {@link takeExit}, and is spared an exception, which costs more than all the rest
+   * of an exit.
    * `reason`: basic exit reason (exit-reasons.ts). `qualification`: unsigned 32 bits.
    */
   exit(reason: number, qualification?: number, fields?: ExitFields): VmExitSignal;
+
+  /** Whether an exit was recorded since this was last asked: the instruction has not completed. */
+  takeExit(): boolean;
 
   /** Whether an access to I/O ports `port` … `port + width − 1` exits (SDM §26.1.3, §25.6.4). */
   ioExits(port: number, width: number): boolean;

@@ -52,6 +52,7 @@ export class NonRoot implements Vmx {
   vectoringLength = 0;
   /** Bytes of the instruction that an exit due to a software exception reports; else 0. */
   softwareLength = 0;
+  private exitTaken = true;
   readonly signal: VmExitSignal = new VmExitSignal();
   protected readonly core: VmxCore;
   private readonly ept: Ept;
@@ -76,6 +77,7 @@ export class NonRoot implements Vmx {
   }
 
   exit(reason: number, qualification = 0, fields: ExitFields = NO_FIELDS): VmExitSignal {
+    this.exitTaken = false;
     // An instruction that the hypervisor emulates is not in non-root operation: it stays unhandled, the last exit stands.
     if (this.emulating) return this.signal;
     const { words } = this.vmcs;
@@ -87,6 +89,12 @@ export class NonRoot implements Vmx {
     this.setGuestPhysical(fields.guestPhysical ?? 0);
     this.softwareLength = 0;
     return this.signal;
+  }
+
+  takeExit(): boolean {
+    if (this.exitTaken) return false;
+    this.exitTaken = true;
+    return true;
   }
 
   ioExits(port: number, width: number): boolean {

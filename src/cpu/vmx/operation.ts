@@ -464,6 +464,7 @@ export class VmxOperation extends NonRoot implements Snapshotable<VmxState> {
     words[INSTRUCTION_LENGTH] = this.instructionLength(vectoring);
     this.saveResumeFlag(vectoring);
     this.endDelivery();
+    this.takeExit();
     if (controls.saveDebugControls) words[GUEST_DR7] = state.dr(7);
     if (controls.savePat) {
       words[GUEST_PAT] = state.get(OFFSET.pat);

@@ -53,6 +53,7 @@ export class FakeVmx implements Vmx {
   qualification = 0;
   fields: ExitFields = {};
   nmiUnblocked = 0;
+  private exited = false;
   /** Guest-physical pages without the permission bits given. */
   readonly eptDenied = new Map<number, number>();
   readonly exitingPorts = new Set<number>();
@@ -71,7 +72,14 @@ export class FakeVmx implements Vmx {
     this.exitReason = reason;
     this.qualification = qualification;
     this.fields = fields;
+    this.exited = true;
     return new VmExitSignal();
+  }
+
+  takeExit(): boolean {
+    const { exited } = this;
+    this.exited = false;
+    return exited;
   }
 
   ioExits(port: number): boolean {
@@ -228,9 +236,12 @@ export class FakeCpu implements SystemCpu, Cpu {
     const { eip } = this.insn;
     try {
       action();
-      return undefined;
+      if (!this.vmx.takeExit()) return undefined;
+      if (this.insn.length > 0) this.state.eip = eip;
+      return "exit";
     } catch (thrown) {
       if (this.insn.length > 0) this.state.eip = eip;
+      this.vmx.takeExit();
       if (thrown instanceof VmExitSignal) return "exit";
       if (thrown !== this.pending) throw thrown;
       return { vector: this.pending.vector, errorCode: this.pending.errorCode };
