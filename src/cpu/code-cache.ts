@@ -33,6 +33,12 @@ interface PageRecords {
   readonly records: Uint32Array;
 }
 
+/** The decoded form of an instruction that lies in two pages. */
+interface Crossing {
+  readonly page2: number;
+  readonly record: number;
+}
+
 export class CodeCache {
   readonly handlers = handlerTable();
   /** For each host-physical page one bit for each line of which something is decoded. */
@@ -43,6 +49,10 @@ export class CodeCache {
   readonly #bytes: Uint8Array;
   readonly #decoder = new Decoder();
   readonly #pages = new Map<number, PageRecords[]>();
+  /** By the `cross` record in the first page. */
+  readonly #crossings = new Map<number, Crossing>();
+  /** By host-physical second page: the `cross` records of instructions that reach into it. */
+  readonly #reaching = new Map<number, number[]>();
   readonly #onCode: (page: number) => void;
   #next = RECORD_BASE;
   /** The bytes of an instruction that lies in two pages. */
@@ -196,9 +206,31 @@ export class CodeCache {
     return SCRATCH_RECORD;
   }
 
-  /** Length of the instruction that was decoded last. */
-  get length(): number {
-    return this.#decoder.length;
+  /**
+   * The record of the instruction behind a `cross` record, which begins at `offset` of host-physical `page` and ends in
+   * `page2`. Its translation may change from one execution to the next, so that both pages are given each time.
+   */
+  crossing(cross: number, page: number, offset: number, page2: number, mode: number): number {
+    const known = this.#crossings.get(cross);
+    if (known !== undefined && known.page2 === page2) return known.record;
+    const scratch = this.scratch(page, offset, PAGE - offset, page2, mode);
+    // Without room it is decoded each time, until something else frees the records.
+    if (this.#next + 2 * RECORD_STRIDE > RECORD_END) return scratch;
+    const record = this.#allocate();
+    this.#allocate();
+    this.#words.copyWithin(record >> 2, scratch >> 2, (scratch + 2 * RECORD_STRIDE) >> 2);
+    this.#crossings.set(cross, { page2, record });
+    const reaching = this.#reaching.get(page2);
+    if (reaching === undefined) this.#reaching.set(page2, [cross]);
+    else if (!reaching.includes(cross)) reaching.push(cross);
+    return record;
+  }
+
+  #dropCrossing(cross: number): void {
+    const known = this.#crossings.get(cross);
+    if (known === undefined) return;
+    this.#words[(known.record + RECORD.handler) >> 2] = SPECIAL.lookup;
+    this.#crossings.delete(cross);
   }
 
   /** The record of an instruction that consists of an undefined opcode: what is executed from open bus. */
@@ -228,6 +260,10 @@ export class CodeCache {
     if ((touchesRange(first, length, page, touched) || touchesRange(second, length2, page, touched)) && length > 0) {
       this.#words[(SCRATCH_RECORD + RECORD.handler) >> 2] = SPECIAL.lookup;
     }
+    if ((touched & 1) !== 0) {
+      for (const cross of this.#reaching.get(page) ?? []) this.#dropCrossing(cross);
+      this.#reaching.delete(page);
+    }
     for (const { records } of this.#pages.get(page) ?? []) {
       for (let line = 0; line < 32; line++) {
         if (((touched >>> line) & 1) === 0) continue;
@@ -240,6 +276,7 @@ export class CodeCache {
           if (offset + (this.#words[word + (RECORD.length >> 2)] as number) <= start) continue;
           records[offset] = 0;
           this.#words[word + (RECORD.handler >> 2)] = SPECIAL.lookup;
+          this.#dropCrossing(record);
           this.#dropJump(page + offset);
         }
       }
@@ -249,7 +286,6 @@ export class CodeCache {
 
   #dropJump(physical: number): void {
     const slot = (JUMP_BASE + (physical & (JUMP_ENTRIES - 1)) * JUMP_STRIDE) >> 2;
-    if (this.#words[slot + (JUMP.physical >> 2)] === physical) this.#words[slot + (JUMP.record >> 2)] = 0;
     if (this.#words[slot + (JUMP.physical >> 2)] === physical) this.#words[slot + (JUMP.mode >> 2)] = -1;
   }
 
@@ -257,6 +293,8 @@ export class CodeCache {
   reset(): void {
     this.generation++;
     this.#pages.clear();
+    this.#crossings.clear();
+    this.#reaching.clear();
     this.lines.fill(0);
     this.#next = RECORD_BASE;
     this.#scratch.fill(0);
