@@ -177,8 +177,8 @@ export class Access {
   #load(linear: number, width: number, user: boolean, access: number): number {
     if ((linear & 0xfff) + width > 4096) return this.#loadAcross(linear, width, user, access);
     const physical = this.translate(linear, access, user);
-    if (physical === EMULATED) return this.#mmio().read(this.#emulatedAddress, width) >>> 0;
-    if (physical === OPEN) return width === 4 ? 0xffff_ffff : width === 2 ? 0xffff : 0xff;
+    if (physical === EMULATED) return (this.#mmio().read(this.#emulatedAddress, width) & allOnes(width)) >>> 0;
+    if (physical === OPEN) return allOnes(width);
     const at = RAM_BASE + physical;
     if (width === 4) return this.#view.getUint32(at, true);
     return width === 2 ? this.#view.getUint16(at, true) : (this.#bytes[at] as number);
@@ -216,8 +216,7 @@ export class Access {
   #store(linear: number, width: number, value: number, user: boolean): void {
     const physical = this.translate(linear, WRITE, user);
     if (physical === EMULATED) {
-      const mask = width === 4 ? 0xffff_ffff : width === 2 ? 0xffff : 0xff;
-      this.#mmio().write(this.#emulatedAddress, width, (value & mask) >>> 0);
+      this.#mmio().write(this.#emulatedAddress, width, (value & allOnes(width)) >>> 0);
       return;
     }
     if (physical === OPEN) return;
@@ -300,4 +299,9 @@ export class Access {
 /** What a fault in the second page of an access reports: the first byte there. */
 function lastPage(linear: number, width: number): number {
   return ((linear + width - 1) & ~0xfff) >>> 0;
+}
+
+/** The greatest value of `width` bytes: what open bus reads as. */
+function allOnes(width: number): number {
+  return 0xffff_ffff >>> (32 - 8 * width);
 }
