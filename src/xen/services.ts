@@ -43,8 +43,8 @@ export interface HypervisorServices {
   /** Raises VIRQ_TIMER at a system time in nanoseconds; undefined stops the timer. */
   setSingleshotTimer(vcpu: Vcpu, timeNs: number | undefined): void;
   setPeriodicTimer(vcpu: Vcpu, periodNs: number): void;
-  /** Wakes a polling vCPU at a system time. */
-  setPollTimer(vcpu: Vcpu, timeNs: number): void;
+  /** Wakes a polling vCPU at a system time; undefined: never. */
+  setPollTimer(vcpu: Vcpu, timeNs: number | undefined): void;
   /** Raises the upcall of a vCPU whose evtchn_upcall_pending was just set. */
   assertUpcall(vcpu: Vcpu): void;
   /** Carries out the hypercall that the registers name; the result goes to EAX. */

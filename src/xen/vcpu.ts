@@ -34,7 +34,7 @@ export interface VcpuState {
   requested: number[];
   injection: Injection | null;
   windowOpen: boolean;
-  polling: number[];
+  polling: number[] | null;
   registers: SavedRegisters | null;
   periodNs: number;
 }
@@ -61,8 +61,8 @@ export class Vcpu {
   injection: Injection | undefined = undefined;
   /** Interrupt-window exiting is set in the VMCS. */
   windowOpen = false;
-  /** Ports that SCHEDOP_poll waits for. */
-  polling: number[] = [];
+  /** Ports that SCHEDOP_poll waits for, besides its timeout; undefined outside of a poll. */
+  polling: number[] | undefined = undefined;
   registers: SavedRegisters | undefined = undefined;
   /** Period of the periodic timer, 0 when it is stopped. */
   periodNs = 0;
@@ -92,12 +92,12 @@ export class Vcpu {
     if (this.run !== "blocked") return;
     this.run = "running";
     this.waitsFor = "";
-    this.polling = [];
+    this.polling = undefined;
   }
 
   /** A port became pending: ends a poll that names it, masked or not. */
   polled(port: number): void {
-    if (this.polling.includes(port)) this.wake();
+    if (this.polling?.includes(port) === true) this.wake();
   }
 
   requestVector(vector: number): void {
@@ -120,7 +120,7 @@ export class Vcpu {
       requested: [...this.requested],
       injection: this.injection === undefined ? null : { ...this.injection },
       windowOpen: this.windowOpen,
-      polling: [...this.polling],
+      polling: this.polling === undefined ? null : [...this.polling],
       registers: this.registers ?? null,
       periodNs: this.periodNs,
     };
@@ -137,7 +137,7 @@ export class Vcpu {
     this.requested = [...state.requested];
     this.injection = state.injection === null ? undefined : { ...state.injection };
     this.windowOpen = state.windowOpen;
-    this.polling = [...state.polling];
+    this.polling = state.polling === null ? undefined : [...state.polling];
     this.registers = state.registers ?? undefined;
     this.periodNs = state.periodNs;
   }

@@ -1,12 +1,9 @@
 // Part: the hypervisor itself: domains under one processor. See hypervisor.ts for what it offers.
-//
-// Virtual time while a guest runs is an offset plus the retired instructions × nsPerInstruction; the offset takes in idle time and
-// the cost of exits. A run ends before an alarm is due, so that no alarm can fall into the handling of an exit.
+// A run ends before an alarm is due, so that no alarm can fall into the handling of an exit.
 
-import type { Alarm, Clock } from "../core/clock.ts";
+import type { Clock } from "../core/clock.ts";
 import { assert, InputError } from "../core/errors.ts";
 import { PAGE_SHIFT } from "../core/memory.ts";
-import { inverse, type Ratio, scaleCeil, scaleFloor } from "../core/units.ts";
 import { VM_SUCCEED } from "../cpu/vmx/operation.ts";
 import type { Emit } from "../trace/events.ts";
 import { GRANT_TABLE_H, SCHED_H, XEN_H } from "./abi/constants.ts";
@@ -26,7 +23,9 @@ import { P2M_RAM, P2m } from "./p2m.ts";
 import type { DeviceAccess, HypervisorServices } from "./services.ts";
 import { defaultVcpuInfo } from "./shared-info.ts";
 import { TscClock } from "./time.ts";
+import { VcpuTimers } from "./timers.ts";
 import { Vcpu } from "./vcpu.ts";
+import { VirtualTime } from "./virtual-time.ts";
 import { msrBitmap, prepareRegion, setUpVmcs } from "./vmcs-setup.ts";
 
 /** The domain that serves consoles, the store and disks. */
@@ -41,12 +40,6 @@ const OPEN_BUS: DeviceAccess = {
 /** SHUTDOWN_ values (sched.h) by name. */
 const ENDS = ["poweroff", "reboot", "suspend", "crash", "watchdog", "soft reset"] as const;
 
-interface VcpuTimers {
-  readonly singleshot: Alarm;
-  readonly periodic: Alarm;
-  readonly poll: Alarm;
-}
-
 export class XenHypervisor implements Hypervisor, HypervisorServices {
   readonly processor: HostProcessor;
   readonly clock: Clock;
@@ -57,19 +50,16 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
   readonly mmio: DeviceAccess;
   readonly domains = new Map<number, Domain>();
   readonly #options: HypervisorOptions;
-  readonly #rate: Ratio;
-  readonly #perNs: Ratio;
+  readonly #time: VirtualTime;
   readonly #execution: Execution;
   readonly #msrBitmap: number;
   readonly #models = new Map<number, ModelDomain>();
   readonly #consoles = new Map<number, ConsoleDaemon>();
   readonly #timers = new Map<Vcpu, VcpuTimers>();
   readonly #listeners: DomainListener[] = [];
+  readonly #followTime = () => this.#time.follow();
   #nextDomid = CONTROL_DOMAIN + 1;
   #current: Vcpu | undefined;
-  /** Virtual time minus the retired instructions' share of it. */
-  #offset = 0;
-  #running = false;
   #yielded = false;
 
   constructor(options: HypervisorOptions) {
@@ -79,10 +69,9 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     this.emit = options.emit;
     this.ports = options.ports ?? OPEN_BUS;
     this.mmio = options.mmio ?? OPEN_BUS;
-    this.#rate = options.nsPerInstruction;
-    this.#perNs = inverse(options.nsPerInstruction);
     this.frames = new FrameAllocator(this.processor.memory);
     this.tsc = new TscClock(options.clock, options.tscKhz);
+    this.#time = new VirtualTime(options.clock, this.tsc, options.processor, options.nsPerInstruction);
     this.#execution = new Execution(this);
     const vmxon = prepareRegion(this.processor.memory, this.#frame());
     assert(this.processor.vmx.vmxon(vmxon) === VM_SUCCEED, "VMXON failed");
@@ -129,16 +118,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     const region = prepareRegion(processor.memory, this.#frame());
     const vcpu = new Vcpu(domain, id, region, defaultVcpuInfo(domain.sharedInfoFrame, id));
     domain.vcpus.push(vcpu);
-    const name = `dom${domain.domid} vcpu${id}`;
-    const timerInterrupt = () => domain.events.raiseVirq(XEN_H.VIRQ_TIMER, id);
-    this.#timers.set(vcpu, {
-      singleshot: this.clock.alarm(`${name} singleshot`, timerInterrupt),
-      periodic: this.clock.alarm(`${name} periodic`, () => {
-        timerInterrupt();
-        this.setPeriodicTimer(vcpu, vcpu.periodNs);
-      }),
-      poll: this.clock.alarm(`${name} poll`, () => vcpu.wake()),
-    });
+    this.#timers.set(vcpu, new VcpuTimers(this.clock, vcpu));
     vmx.vmclear(region);
     this.#switchTo(vcpu);
     const eptPointer = domain.p2m.eptPointer;
@@ -193,10 +173,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     this.#consoles.get(domain.domid)?.service();
     domain.status = status;
     domain.end = end;
-    for (const vcpu of domain.vcpus) {
-      const timers = this.#timers.get(vcpu);
-      for (const alarm of [timers?.singleshot, timers?.periodic, timers?.poll]) alarm?.cancel();
-    }
+    for (const vcpu of domain.vcpus) this.#timers.get(vcpu)?.cancel();
     this.#state(domain, status, end);
     for (const listener of this.#listeners) listener(domain, "shutdown");
   }
@@ -324,20 +301,15 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
   }
 
   setSingleshotTimer(vcpu: Vcpu, timeNs: number | undefined): void {
-    const alarm = this.#timers.get(vcpu)?.singleshot;
-    if (timeNs === undefined) alarm?.cancel();
-    else alarm?.set(timeNs);
+    this.#timers.get(vcpu)?.setSingleshot(timeNs);
   }
 
   setPeriodicTimer(vcpu: Vcpu, periodNs: number): void {
-    vcpu.periodNs = periodNs;
-    const alarm = this.#timers.get(vcpu)?.periodic;
-    if (periodNs === 0) alarm?.cancel();
-    else alarm?.set(this.clock.now + periodNs);
+    this.#timers.get(vcpu)?.setPeriodic(periodNs);
   }
 
-  setPollTimer(vcpu: Vcpu, timeNs: number): void {
-    this.#timers.get(vcpu)?.poll.set(timeNs);
+  setPollTimer(vcpu: Vcpu, timeNs: number | undefined): void {
+    this.#timers.get(vcpu)?.setPoll(timeNs);
   }
 
   // Running.
@@ -357,53 +329,25 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
   }
 
   runVcpu(vcpu: Vcpu, budget: number): void {
-    const { processor, clock } = this;
+    const { processor } = this;
     this.#switchTo(vcpu);
-    this.#offset = clock.now - scaleFloor(processor.retired, this.#rate);
-    this.#running = true;
+    this.#time.start();
     this.#yielded = false;
     const end = processor.retired + budget;
     while (vcpu.runnable && !this.#yielded) {
-      const limit = Math.min(end - processor.retired, this.#instructionsUntilAlarm());
+      const limit = Math.min(end - processor.retired, this.#time.instructionsUntilAlarm());
       if (limit <= 0) break;
-      const handled = this.#execution.enter(vcpu, limit, () => this.#followTime());
-      if (handled) this.#offset += this.#options.exitCostNs;
+      if (this.#execution.enter(vcpu, limit, this.#followTime)) this.#time.spend(this.#options.exitCostNs);
     }
-    this.#running = false;
-    clock.advanceTo(this.#now());
-  }
-
-  /** Virtual time at the current instruction. */
-  #now(): number {
-    return this.#offset + scaleFloor(this.processor.retired, this.#rate);
-  }
-
-  /** Instructions until an alarm is due; Infinity without one. */
-  #instructionsUntilAlarm(): number {
-    const deadline = this.clock.nextDeadline();
-    if (deadline === undefined) return Number.POSITIVE_INFINITY;
-    if (deadline <= this.#now()) return 0;
-    return scaleCeil(deadline - this.#offset, this.#perNs) - this.processor.retired;
-  }
-
-  /**
-   * Brings the clock up to an exit. An exit at the very boundary where an alarm is due comes before it: the clock then stands
-   * just short of the alarm.
-   */
-  #followTime(): void {
-    const now = this.#now();
-    const deadline = this.clock.nextDeadline();
-    this.clock.advanceTo(deadline !== undefined && deadline <= now ? deadline - 1 : now);
+    this.#time.stop();
   }
 
   readTsc(): bigint {
-    return this.#running ? this.tsc.at(this.#now()) : this.tsc.now;
+    return this.#time.readTsc();
   }
 
   instructionsUntilTsc(tsc: bigint): number {
-    const timeNs = Number((tsc * 1_000_000n + BigInt(this.tsc.khz) - 1n) / BigInt(this.tsc.khz));
-    if (timeNs <= this.#now()) return 0;
-    return scaleCeil(timeNs - this.#offset, this.#perNs) - this.processor.retired;
+    return this.#time.instructionsUntilTsc(tsc);
   }
 
   /** Gives the processor to a vCPU: its VMCS and the registers that the VMCS does not hold. */

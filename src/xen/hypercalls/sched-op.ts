@@ -48,8 +48,8 @@ function poll(call: Hypercall): number {
   }
   if (host.eventDeliverable(vcpu) || ports.some((port) => domain.shared.pending(port))) return 0;
   vcpu.polling = ports;
+  host.setPollTimer(vcpu, request.timeout === 0n ? undefined : time(request.timeout));
   vcpu.block(`an event on port ${ports.join(", ")}, in SCHEDOP_poll`);
-  if (request.timeout !== 0n) host.setPollTimer(vcpu, time(request.timeout));
   return 0;
 }
 

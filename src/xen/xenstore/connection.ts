@@ -5,7 +5,7 @@
 import type { EventOf } from "../../trace/events.ts";
 import type { StoreRing } from "../hypervisor.ts";
 import { answer, type Conversation } from "./requests.ts";
-import { type Store, Transaction, type TransactionState } from "./store.ts";
+import { QUOTA, type Store, Transaction, type TransactionState } from "./store.ts";
 import type { Watch, Watches } from "./watches.ts";
 import { encodeMessage, HEADER_SIZE, type Message, PAYLOAD_MAX, toBytes, XS } from "./wire.ts";
 
@@ -78,6 +78,10 @@ export class Connection implements Conversation {
     this.introduced = wires.introduced;
     this.#ring = wires.ring;
     this.#trace = wires.trace;
+  }
+
+  /** Tells a new guest what its ring's page has. */
+  introduce(): void {
     this.#ring.page.store32(RING.server_features, FEATURE_ERROR);
   }
 
@@ -96,6 +100,8 @@ export class Connection implements Conversation {
   watchEvent(watch: Watch, path: string): void {
     if (this.#broken) return;
     const payload = toBytes(`${path}\0${watch.token}\0`);
+    // The protocol has no way to say it, so it is not said (as in xenstored).
+    if (payload.length > PAYLOAD_MAX) return;
     const bytes = encodeMessage({ type: XS.WATCH_EVENT, requestId: 0, transaction: 0, payload });
     const waiting = this.#sent === 0 ? this.#output : this.#output.slice(1);
     if (waiting.some((other) => sameBytes(other, bytes))) return;
@@ -220,7 +226,7 @@ export class Connection implements Conversation {
     this.nextTransaction = state.nextTransaction;
     this.transactions.clear();
     for (const { id, state: saved } of state.transactions) {
-      const transaction = new Transaction(this.store);
+      const transaction = new Transaction(this.store, QUOTA.transactionNodes);
       transaction.load(saved);
       this.transactions.set(id, transaction);
     }

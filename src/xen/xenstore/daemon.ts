@@ -7,7 +7,7 @@ import type { XenstoreClient, XenstoreTransaction } from "../backend-host.ts";
 import type { Domain } from "../domain.ts";
 import type { Hypervisor } from "../hypervisor.ts";
 import { Connection, type ConnectionState } from "./connection.ts";
-import { type Permission, Store, type StoreState, type StoreView } from "./store.ts";
+import { type Permission, Store, type StoreState, type StoreView, Transaction } from "./store.ts";
 import { INTRODUCE_DOMAIN, RELEASE_DOMAIN, type Watch, Watches } from "./watches.ts";
 import { absolutePath, StoreError, toBytes, toText } from "./wire.ts";
 
@@ -36,8 +36,8 @@ export class XenstoreDaemon implements Snapshotable<XenstoreState> {
 
   constructor(hypervisor: Hypervisor) {
     this.#hypervisor = hypervisor;
-    this.#store = new Store((path, removed) => this.#watches.fire(path, removed));
-    this.#watches = new Watches(this.#store, (watch, path) => this.#deliver(watch, path));
+    this.#store = new Store((change) => this.#watches.fire(change));
+    this.#watches = new Watches((watch, path) => this.#deliver(watch, path));
     this.#alarm = hypervisor.clock.alarm("xenstored.watches", () => this.#handOut());
     for (const path of ["/tool", "/vm", "/libxl", `/local/domain/${CONTROL_DOMAIN}`]) {
       this.#store.mkdir(CONTROL_DOMAIN, path);
@@ -71,8 +71,8 @@ export class XenstoreDaemon implements Snapshotable<XenstoreState> {
   #watch(path: string, token: string, callback: (path: string, token: string) => void): void {
     const absolute = path.startsWith("@") ? path : absolutePath(path, CONTROL_DOMAIN);
     const watch: Watch = { domid: CONTROL_DOMAIN, given: path, path: absolute, token };
-    this.#callbacks.push({ path: absolute, token, callback });
     this.#watches.add(watch);
+    this.#callbacks.push({ path: absolute, token, callback });
     this.#watches.fireFirst(watch);
   }
 
@@ -86,7 +86,7 @@ export class XenstoreDaemon implements Snapshotable<XenstoreState> {
 
   #transaction<T>(body: (transaction: XenstoreTransaction) => T): T {
     for (let attempt = 1; ; attempt++) {
-      const transaction = this.#store.begin();
+      const transaction = new Transaction(this.#store, Number.POSITIVE_INFINITY);
       const result = body(viewClient(transaction));
       try {
         transaction.commit();
@@ -145,7 +145,7 @@ export class XenstoreDaemon implements Snapshotable<XenstoreState> {
       store.write(`${home}/${name}`, "");
       this.grant(`${home}/${name}`, domid);
     }
-    this.#connect(domid);
+    this.#connect(domid).introduce();
     this.#watches.fireSpecial(INTRODUCE_DOMAIN);
   }
 
@@ -184,8 +184,13 @@ export class XenstoreDaemon implements Snapshotable<XenstoreState> {
   load(state: XenstoreState): void {
     this.#store.load(state.store);
     this.#watches.load(state.watches);
+    const before = new Map(this.#connections);
     this.#connections.clear();
-    for (const saved of state.connections) this.#connect(saved.domid).load(saved);
+    for (const saved of state.connections) {
+      const connection = before.get(saved.domid);
+      if (connection !== undefined) this.#connections.set(saved.domid, connection);
+      (connection ?? this.#connect(saved.domid)).load(saved);
+    }
     this.#pending = state.pending.map((event) => ({ ...event }));
   }
 }

@@ -1,6 +1,6 @@
 // Part: xenstore's requests as a table: what each message type does for a guest (docs/misc/xenstore.txt).
 
-import { type Permission, type Store, type StoreView, Transaction } from "./store.ts";
+import { type Permission, QUOTA, type Store, type StoreView, Transaction } from "./store.ts";
 import { INTRODUCE_DOMAIN, RELEASE_DOMAIN, type Watch, type Watches } from "./watches.ts";
 import { absolutePath, type Message, PAYLOAD_MAX, StoreError, splitStrings, toBytes, XS } from "./wire.ts";
 
@@ -41,34 +41,30 @@ const OK: Answer = { payload: toBytes("OK\0") };
 const PRIVILEGED: ReadonlySet<number> = new Set([XS.CONTROL, XS.INTRODUCE, XS.RELEASE, XS.RESUME, XS.SET_TARGET]);
 
 const HANDLERS: Readonly<Record<number, (request: Request) => Answer>> = {
-  [XS.READ]: (request) => ({ payload: request.view.read(request.from.domid, path(request)) }),
+  [XS.READ]: (request) => ({ payload: request.view.read(request.from.domid, onlyPath(request)) }),
   [XS.WRITE]: (request) => {
     request.view.write(request.from.domid, path(request), request.payload.subarray(string(request, 0).length + 1));
     return OK;
   },
   [XS.MKDIR]: (request) => {
-    request.view.mkdir(request.from.domid, path(request));
+    request.view.mkdir(request.from.domid, onlyPath(request));
     return OK;
   },
   [XS.RM]: (request) => {
-    request.view.rm(request.from.domid, path(request));
+    request.view.rm(request.from.domid, onlyPath(request));
     return OK;
   },
-  [XS.DIRECTORY]: (request) => {
-    const payload = toBytes(names(request));
-    if (payload.length > PAYLOAD_MAX) throw new StoreError("E2BIG");
-    return { payload };
-  },
+  [XS.DIRECTORY]: (request) => ({ payload: toBytes(names(request, onlyPath(request))) }),
   [XS.DIRECTORY_PART]: (request) => {
     const offset = decimal(string(request, 1));
     const generation = `${request.view.generation(request.from.domid, path(request))}\0`;
-    const list = names(request);
+    const list = names(request, path(request));
     let part = list.slice(offset, offset + PAYLOAD_MAX - generation.length - 1);
     part = part.slice(0, part.lastIndexOf("\0") + 1);
     return { payload: toBytes(generation + part + (offset + part.length >= list.length ? "\0" : "")) };
   },
   [XS.GET_PERMS]: (request) => ({
-    payload: toBytes(request.view.permissions(request.from.domid, path(request)).map(permissionText).join("")),
+    payload: toBytes(request.view.permissions(request.from.domid, onlyPath(request)).map(permissionText).join("")),
   }),
   [XS.SET_PERMS]: (request) => {
     const permissions = request.strings.slice(1).map(parsePermission);
@@ -93,21 +89,21 @@ const HANDLERS: Readonly<Record<number, (request: Request) => Answer>> = {
     if (transaction !== 0) throw new StoreError("EBUSY");
     if (from.transactions.size >= MAX_TRANSACTIONS) throw new StoreError("ENOSPC");
     const id = from.nextTransaction++;
-    from.transactions.set(id, from.store.begin());
+    from.transactions.set(id, new Transaction(from.store, QUOTA.transactionNodes));
     return { payload: toBytes(`${id}\0`) };
   },
   [XS.TRANSACTION_END]: (request) => {
     const { from, view, transaction } = request;
-    const verdict = string(request, 0);
+    const verdict = onlyString(request);
     if (verdict !== "T" && verdict !== "F") throw new StoreError("EINVAL");
     if (!(view instanceof Transaction)) throw new StoreError("ENOENT");
     from.transactions.delete(transaction);
     if (verdict === "T") view.commit();
     return OK;
   },
-  [XS.GET_DOMAIN_PATH]: (request) => ({ payload: toBytes(`/local/domain/${decimal(string(request, 0))}\0`) }),
+  [XS.GET_DOMAIN_PATH]: (request) => ({ payload: toBytes(`/local/domain/${decimal(onlyString(request))}\0`) }),
   [XS.IS_DOMAIN_INTRODUCED]: (request) => ({
-    payload: toBytes(request.from.introduced(decimal(string(request, 0))) ? "T\0" : "F\0"),
+    payload: toBytes(request.from.introduced(decimal(onlyString(request))) ? "T\0" : "F\0"),
   }),
 };
 
@@ -115,6 +111,7 @@ const HANDLERS: Readonly<Record<number, (request: Request) => Answer>> = {
 export function answer(from: Conversation, message: Message): { reply: Message; after: (() => void) | undefined } {
   try {
     const { payload, after } = carryOut(from, message);
+    if (payload.length > PAYLOAD_MAX) throw new StoreError("E2BIG");
     return { reply: { ...message, payload }, after };
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
@@ -137,14 +134,25 @@ function string({ strings }: Request, index: number): string {
   return text;
 }
 
+/** The one string that the whole payload is to be. */
+function onlyString(request: Request): string {
+  if (request.strings.length !== 1 || request.rest.length !== 0) throw new StoreError("EINVAL");
+  return string(request, 0);
+}
+
+function onlyPath(request: Request): string {
+  return absolutePath(onlyString(request), request.from.domid);
+}
+
+/** The path before the other strings. */
 function path(request: Request): string {
   return absolutePath(string(request, 0), request.from.domid);
 }
 
 /** Children's names, each with its NUL. */
-function names(request: Request): string {
-  return request.view
-    .directory(request.from.domid, path(request))
+function names({ view, from }: Request, path: string): string {
+  return view
+    .directory(from.domid, path)
     .map((name) => `${name}\0`)
     .join("");
 }

@@ -29,6 +29,8 @@ export const QUOTA = {
   valueBytes: 2048,
   /** Permission entries of one node (quota-perms). */
   permissions: 5,
+  /** Nodes that one transaction may look at or change (quota-trans-nodes). */
+  transactionNodes: 1024,
 } as const;
 
 const NOTHING = new Uint8Array(0);
@@ -36,40 +38,45 @@ const NOTHING = new Uint8Array(0);
 /** Who asks. Domain 0 is privileged: no permission or quota binds it. */
 export type Asker = number;
 
+/** Something that watchers may want to hear of. */
+export interface Change {
+  readonly path: string;
+  /** A node that went with one above it: only who watches this very path hears of it. */
+  readonly exact: boolean;
+  /** A watcher hears of it if one of these lets him read: the node's permissions, its parent's, those that the node had before. */
+  readonly readers: readonly (readonly Permission[])[];
+}
+
 /** The tree as one asker sees it at one time: the store itself, or a transaction's overlay. */
 export abstract class StoreView {
   protected abstract node(path: string): StoreNode | undefined;
+  /** The node without its being part of what the asker has seen. */
+  protected abstract glimpse(path: string): Omit<StoreNode, "generation"> | undefined;
   protected abstract put(path: string, node: Omit<StoreNode, "generation">): void;
   protected abstract drop(path: string): void;
-  /** Told of every changed path; removals name each removed node. */
-  protected abstract changed(path: string, removed: boolean): void;
+  protected abstract changed(change: Change): void;
   protected abstract nodesOwnedBy(domid: number): number;
 
   /** @throws StoreError ENOENT, EACCES, as all methods do */
   read(asker: Asker, path: string): Uint8Array {
-    return this.#readable(asker, path).value;
+    return this.#get(asker, path, "read").value;
   }
 
   directory(asker: Asker, path: string): readonly string[] {
-    return this.#readable(asker, path).children;
+    return this.#get(asker, path, "read").children;
   }
 
   /** For DIRECTORY_PART: a number that changes with the node. */
   generation(asker: Asker, path: string): number {
-    return this.#readable(asker, path).generation;
+    return this.#get(asker, path, "read").generation;
   }
 
   permissions(asker: Asker, path: string): readonly Permission[] {
-    return this.#readable(asker, path).permissions;
+    return this.#get(asker, path, "read").permissions;
   }
 
   exists(path: string): boolean {
     return this.node(path) !== undefined;
-  }
-
-  mayRead(asker: Asker, path: string): boolean {
-    const node = this.node(path);
-    return node !== undefined && allows(node, asker, "read");
   }
 
   /** Writes a value, creating the node and its parents. */
@@ -78,64 +85,70 @@ export abstract class StoreView {
     const node = this.node(path);
     if (node === undefined) this.#create(asker, path, value);
     else {
-      if (!allows(node, asker, "write")) throw new StoreError("EACCES");
+      if (!allows(node.permissions, asker, "write")) throw new StoreError("EACCES");
       this.put(path, { ...node, value });
     }
-    this.changed(path, false);
+    this.changed(this.#change(path));
   }
 
   /** Creates an empty node and its parents; a node that exists is left alone. */
   mkdir(asker: Asker, path: string): void {
     const node = this.node(path);
     if (node !== undefined) {
-      if (!allows(node, asker, "write")) throw new StoreError("EACCES");
+      if (!allows(node.permissions, asker, "write")) throw new StoreError("EACCES");
       return;
     }
     this.#create(asker, path, NOTHING);
-    this.changed(path, false);
+    this.changed(this.#change(path));
   }
 
   /** Removes a node with everything below it. Removing what is not there succeeds if its parent is. */
   rm(asker: Asker, path: string): void {
     if (path === "/") throw new StoreError("EINVAL");
-    const node = this.node(path);
-    if (node === undefined) {
-      if (this.node(parentOf(path)) === undefined) throw new StoreError("ENOENT");
-      return;
-    }
-    if (!allows(node, asker, "write")) throw new StoreError("EACCES");
     const parent = this.node(parentOf(path));
-    if (parent !== undefined) {
-      this.put(parentOf(path), { ...parent, children: parent.children.filter((name) => name !== nameOf(path)) });
+    if (parent === undefined || this.node(path) !== undefined || !allows(parent.permissions, asker, "write")) {
+      this.#get(asker, path, "write");
     }
-    for (const removed of this.#subtree(path)) {
-      this.drop(removed);
-      this.changed(removed, true);
-    }
+    if (parent === undefined || this.node(path) === undefined) return;
+    const removed = this.#subtree(path);
+    const changes = removed.map((node) => ({ ...this.#change(node), exact: node !== path }));
+    this.put(parentOf(path), { ...parent, children: parent.children.filter((name) => name !== nameOf(path)) });
+    for (const node of removed) this.drop(node);
+    for (const change of changes) this.changed(change);
   }
 
   /** Only the owner and domain 0 may change permissions, and only domain 0 the owner. */
   setPermissions(asker: Asker, path: string, permissions: readonly Permission[]): void {
-    const node = this.node(path);
-    if (node === undefined) throw new StoreError("ENOENT");
     const [first] = permissions;
     if (first === undefined) throw new StoreError("EINVAL");
+    const node = this.#get(asker, path, "own");
     if (asker !== 0) {
-      if (node.permissions[0]?.domid !== asker || first.domid !== asker) throw new StoreError("EACCES");
+      if (first.domid !== asker) throw new StoreError("EPERM");
       if (permissions.length > QUOTA.permissions) throw new StoreError("ENOSPC");
     }
     this.put(path, { ...node, permissions });
-    this.changed(path, false);
+    const change = this.#change(path);
+    this.changed({ ...change, readers: [...change.readers, node.permissions] });
   }
 
-  #readable(asker: Asker, path: string): StoreNode {
+  /** A node that is not there is hidden from those who could not do the same with what is above it. */
+  #get(asker: Asker, path: string, what: Access): StoreNode {
     const node = this.node(path);
+    let nearest = path;
+    while (this.node(nearest) === undefined) nearest = parentOf(nearest);
+    if (!allows(this.node(nearest)?.permissions, asker, what)) throw new StoreError("EACCES");
     if (node === undefined) throw new StoreError("ENOENT");
-    if (!allows(node, asker, "read")) throw new StoreError("EACCES");
     return node;
   }
 
-  /** Depth first, a node before its children. */
+  #change(path: string): Change {
+    const readers = [this.glimpse(path), this.glimpse(parentOf(path))].flatMap((node) =>
+      node ? [node.permissions] : [],
+    );
+    return { path, exact: false, readers };
+  }
+
+  /** Breadth first, a node before its children. */
   #subtree(path: string): string[] {
     const paths = [path];
     for (const current of paths) {
@@ -152,7 +165,7 @@ export abstract class StoreView {
       above = parentOf(above);
     }
     const ancestor = this.node(above) as StoreNode;
-    if (!allows(ancestor, asker, "write")) throw new StoreError("EACCES");
+    if (!allows(ancestor.permissions, asker, "write")) throw new StoreError("EACCES");
     if (asker !== 0 && this.nodesOwnedBy(asker) + missing.length > QUOTA.nodes) throw new StoreError("ENOSPC");
     // New nodes inherit their parent's permissions, but a guest owns what it creates.
     const inherited = ancestor.permissions.map((entry, index) =>
@@ -166,11 +179,15 @@ export abstract class StoreView {
   }
 }
 
-function allows(node: StoreNode, asker: Asker, what: "read" | "write"): boolean {
+type Access = "read" | "write" | "own";
+
+/** What a node's permissions let a domain do. */
+export function allows(permissions: readonly Permission[] | undefined, asker: Asker, what: Access): boolean {
   if (asker === 0) return true;
-  const [owner, ...others] = node.permissions;
+  const [owner, ...others] = permissions ?? [];
   if (owner === undefined) return false;
   if (owner.domid === asker) return true;
+  if (what === "own") return false;
   return (others.find(({ domid }) => domid === asker) ?? owner)[what];
 }
 
@@ -189,10 +206,10 @@ export interface StoreState {
 export class Store extends StoreView implements Snapshotable<StoreState> {
   readonly #nodes = new Map<string, StoreNode>();
   readonly #owned = new Map<number, number>();
-  readonly #onChange: (path: string, removed: boolean) => void;
+  readonly #onChange: (change: Change) => void;
   #generation = 0;
 
-  constructor(onChange: (path: string, removed: boolean) => void) {
+  constructor(onChange: (change: Change) => void) {
     super();
     this.#onChange = onChange;
     this.#set("/", {
@@ -201,10 +218,6 @@ export class Store extends StoreView implements Snapshotable<StoreState> {
       children: [],
       generation: 0,
     });
-  }
-
-  begin(): Transaction {
-    return new Transaction(this);
   }
 
   /** The node, for transactions: it must not be changed. */
@@ -224,11 +237,15 @@ export class Store extends StoreView implements Snapshotable<StoreState> {
     }
   }
 
-  announce(path: string, removed: boolean): void {
-    this.#onChange(path, removed);
+  announce(change: Change): void {
+    this.#onChange(change);
   }
 
   protected override node(path: string): StoreNode | undefined {
+    return this.#nodes.get(path);
+  }
+
+  protected override glimpse(path: string): StoreNode | undefined {
     return this.#nodes.get(path);
   }
 
@@ -243,8 +260,8 @@ export class Store extends StoreView implements Snapshotable<StoreState> {
     this.#nodes.delete(path);
   }
 
-  protected override changed(path: string, removed: boolean): void {
-    this.#onChange(path, removed);
+  protected override changed(change: Change): void {
+    this.#onChange(change);
   }
 
   protected override nodesOwnedBy(domid: number): number {
@@ -279,7 +296,7 @@ export class Store extends StoreView implements Snapshotable<StoreState> {
   load(state: StoreState): void {
     this.#nodes.clear();
     this.#owned.clear();
-    for (const { path, ...node } of state.nodes) this.#set(path, node);
+    for (const { path, ...node } of state.nodes) this.#set(path, { ...node, value: node.value.slice() });
     this.#generation = state.generation;
   }
 }
@@ -287,7 +304,8 @@ export class Store extends StoreView implements Snapshotable<StoreState> {
 export interface TransactionState {
   looked: { path: string; generation: number }[];
   changes: { path: string; node: { value: Uint8Array; permissions: Permission[]; children: string[] } | null }[];
-  announcements: { path: string; removed: boolean }[];
+  announcements: { path: string; exact: boolean; readers: Permission[][] }[];
+  overfull: boolean;
 }
 
 const ABSENT = -1;
@@ -298,20 +316,31 @@ export class Transaction extends StoreView {
   /** Every node looked at, with its generation at that time. */
   readonly #looked = new Map<string, number>();
   readonly #changes = new Map<string, Omit<StoreNode, "generation"> | undefined>();
-  readonly #announcements: { path: string; removed: boolean }[] = [];
+  /** The last change of each path. */
+  readonly #announcements = new Map<string, Change>();
+  readonly #maxNodes: number;
+  /** It was refused a node, perhaps halfway through a change: it can no more be committed. */
+  #overfull = false;
 
-  constructor(store: Store) {
+  /** @param maxNodes how many nodes it may look at or change: a guest's QUOTA.transactionNodes */
+  constructor(store: Store, maxNodes: number) {
     super();
     this.#store = store;
+    this.#maxNodes = maxNodes;
   }
 
-  /** @throws StoreError EAGAIN when something that the transaction looked at has changed since */
+  /** @throws StoreError EAGAIN when something that the transaction looked at has changed since, ENOSPC when it breaks a quota */
   commit(): void {
+    if (this.#overfull) throw new StoreError("ENOSPC");
     for (const [path, generation] of this.#looked) {
       if ((this.#store.peek(path)?.generation ?? ABSENT) !== generation) throw new StoreError("EAGAIN");
     }
+    for (const owner of new Set(Array.from(this.#changes.values(), (node) => node?.permissions[0]?.domid ?? 0))) {
+      const owned = this.nodesOwnedBy(owner);
+      if (owner !== 0 && owned > QUOTA.nodes && owned > this.#store.owned(owner)) throw new StoreError("ENOSPC");
+    }
     this.#store.adopt(this.#changes);
-    for (const { path, removed } of this.#announcements) this.#store.announce(path, removed);
+    for (const change of this.#announcements.values()) this.#store.announce(change);
   }
 
   protected override node(path: string): StoreNode | undefined {
@@ -320,8 +349,18 @@ export class Transaction extends StoreView {
       return node === undefined ? undefined : { ...node, generation: this.#looked.get(path) ?? 0 };
     }
     const node = this.#store.peek(path);
-    if (!this.#looked.has(path)) this.#looked.set(path, node?.generation ?? ABSENT);
+    if (!this.#looked.has(path)) {
+      if (this.#looked.size >= this.#maxNodes) {
+        this.#overfull = true;
+        throw new StoreError("ENOSPC");
+      }
+      this.#looked.set(path, node?.generation ?? ABSENT);
+    }
     return node;
+  }
+
+  protected override glimpse(path: string): Omit<StoreNode, "generation"> | undefined {
+    return this.#changes.has(path) ? this.#changes.get(path) : this.#store.peek(path);
   }
 
   protected override put(path: string, node: Omit<StoreNode, "generation">): void {
@@ -333,8 +372,9 @@ export class Transaction extends StoreView {
     this.#changes.set(path, undefined);
   }
 
-  protected override changed(path: string, removed: boolean): void {
-    this.#announcements.push({ path, removed });
+  protected override changed(change: Change): void {
+    this.#announcements.delete(change.path);
+    this.#announcements.set(change.path, change);
   }
 
   protected override nodesOwnedBy(domid: number): number {
@@ -360,13 +400,19 @@ export class Transaction extends StoreView {
                 children: [...node.children],
               },
       })),
-      announcements: this.#announcements.map((announcement) => ({ ...announcement })),
+      announcements: Array.from(this.#announcements.values(), ({ path, exact, readers }) => ({
+        path,
+        exact,
+        readers: readers.map((permissions) => permissions.map((entry) => ({ ...entry }))),
+      })),
+      overfull: this.#overfull,
     };
   }
 
   load(state: TransactionState): void {
     for (const { path, generation } of state.looked) this.#looked.set(path, generation);
     for (const { path, node } of state.changes) this.#changes.set(path, node ?? undefined);
-    this.#announcements.push(...state.announcements);
+    for (const change of state.announcements) this.#announcements.set(change.path, change);
+    this.#overfull = state.overfull;
   }
 }

@@ -1,6 +1,6 @@
 // Part: watches: who wants to hear of which changes (docs/misc/xenstore.txt, WATCH).
 
-import type { Store } from "./store.ts";
+import { allows, type Change } from "./store.ts";
 import { isBelow, StoreError } from "./wire.ts";
 
 /** Watches of one guest (xenstored's quota-watch). */
@@ -20,13 +20,11 @@ export interface Watch {
 }
 
 export class Watches {
-  readonly #store: Store;
   readonly #deliver: (watch: Watch, path: string) => void;
   #watches: Watch[] = [];
 
   /** @param deliver takes an event for a watch, with the changed path in the form in which the watch was written */
-  constructor(store: Store, deliver: (watch: Watch, path: string) => void) {
-    this.#store = store;
+  constructor(deliver: (watch: Watch, path: string) => void) {
     this.#deliver = deliver;
   }
 
@@ -54,11 +52,11 @@ export class Watches {
     this.#deliver(watch, watch.given);
   }
 
-  /** A node changed. One that was removed is told to whoever watches it or something above, also those who may no longer read it. */
-  fire(path: string, removed: boolean): void {
+  /** Tells those who watch the path or something above it and may know of it (xenstored's fire_watches, watch_permitted). */
+  fire({ path, exact, readers }: Change): void {
     for (const watch of this.#watches) {
-      if (!isBelow(path, watch.path)) continue;
-      if (!removed && !this.#store.mayRead(watch.domid, path)) continue;
+      if (exact ? path !== watch.path : !isBelow(path, watch.path)) continue;
+      if (!readers.some((permissions) => allows(permissions, watch.domid, "read"))) continue;
       const suffix = watch.path === "/" ? path : path.slice(watch.path.length);
       this.#deliver(watch, watch.given === "/" ? path : watch.given + suffix);
     }

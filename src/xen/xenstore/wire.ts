@@ -37,7 +37,17 @@ export const ABSOLUTE_PATH_MAX = 3072;
 export const RELATIVE_PATH_MAX = 2048;
 
 /** The errors that the protocol knows (xsd_errors). */
-export type ErrorName = "EINVAL" | "EACCES" | "EEXIST" | "ENOENT" | "ENOSPC" | "ENOSYS" | "EBUSY" | "EAGAIN" | "E2BIG";
+export type ErrorName =
+  | "EINVAL"
+  | "EACCES"
+  | "EEXIST"
+  | "ENOENT"
+  | "ENOSPC"
+  | "ENOSYS"
+  | "EBUSY"
+  | "EAGAIN"
+  | "E2BIG"
+  | "EPERM";
 
 /** A request that the store refuses; it is answered with an ERROR message and harms nobody. */
 export class StoreError extends Error {
@@ -95,7 +105,7 @@ export function absolutePath(path: string, domid: number): string {
   if (path.length > (relative ? RELATIVE_PATH_MAX : ABSOLUTE_PATH_MAX)) throw new StoreError("EINVAL");
   const whole = relative ? `/local/domain/${domid}/${path}` : path;
   if (whole === "/") return whole;
-  if (path === "" || !/^(\/[A-Za-z0-9\-_@:+,.]+)+$/.test(whole)) throw new StoreError("EINVAL");
+  if (path === "" || !/^(\/[A-Za-z0-9\-_@]+)+$/.test(whole)) throw new StoreError("EINVAL");
   return whole;
 }
 
