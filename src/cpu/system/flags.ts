@@ -42,10 +42,7 @@ export function requireV86Iopl(cpu: SystemCpu): void {
 
 function pushf(cpu: SystemCpu, insn: Instruction): void {
   requireV86Iopl(cpu);
-  const stack = Stack.current(cpu);
-  stack.push(insn.operandSize >>> 3, cpu.state.eflags & ~(VM | RF));
-  stack.store();
-  stack.commitPointer();
+  Stack.current(cpu).pushAlone(insn.operandSize >>> 3, cpu.state.eflags & ~(VM | RF));
 }
 
 function popf(cpu: SystemCpu, insn: Instruction): void {

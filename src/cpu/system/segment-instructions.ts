@@ -30,10 +30,7 @@ function movFrom(cpu: SystemCpu, insn: Instruction): void {
 }
 
 function push(cpu: SystemCpu, insn: Instruction): void {
-  const stack = Stack.current(cpu);
-  stack.push(insn.operandSize >>> 3, cpu.state.selector(segmentOfOpcode(insn)));
-  stack.store();
-  stack.commitPointer();
+  Stack.current(cpu).pushAlone(insn.operandSize >>> 3, cpu.state.selector(segmentOfOpcode(insn)));
 }
 
 function pop(cpu: SystemCpu, insn: Instruction): void {

@@ -17,7 +17,8 @@ export class Stack {
   /** Named in the error code of a #SS; 0 for the stack that is already in SS. */
   private readonly selector: number;
   private readonly supervisor: boolean;
-  private readonly pending: { linear: number; width: number; value: number }[] = [];
+  /** Checked pushes; made by the first one, since most stacks are only popped from. */
+  private pending: { linear: number; width: number; value: number }[] | undefined;
   /** ESP, of which only the low 16 bits count for a 16-bit stack. */
   private pointer: number;
 
@@ -57,15 +58,23 @@ export class Stack {
     this.advance(-width);
     const linear = this.address(width);
     this.cpu.probeLinear(linear, width, true, this.supervisor);
+    this.pending ??= [];
     this.pending.push({ linear, width, value });
+  }
+
+  /** A push that is alone in its instruction: stored at once, the pointer written back, or a fault with nothing done. */
+  pushAlone(width: number, value: number): void {
+    this.advance(-width);
+    this.cpu.writeLinear(this.address(width), width, value, this.supervisor);
+    this.commitPointer();
   }
 
   /** Stores what was pushed; cannot fault. */
   store(): void {
-    for (const { linear, width, value } of this.pending) {
+    for (const { linear, width, value } of this.pending ?? []) {
       this.cpu.writeLinear(linear, width, value, this.supervisor);
     }
-    this.pending.length = 0;
+    this.pending = undefined;
   }
 
   pop(width: number): number {
