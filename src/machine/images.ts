@@ -18,6 +18,11 @@ export type ImageSource =
 /** Gives the bytes of every source but `build`. @throws InputError when they cannot be had */
 export type ImageLoader = (source: Exclude<ImageSource, { build: unknown }>) => Uint8Array;
 
+/** For scenarios that make all their images themselves. */
+export const noImages: ImageLoader = (source) => {
+  throw new InputError("nobody loads it: give `load`, on Node nodeImages() of ringback/node", JSON.stringify(source));
+};
+
 /** The images of one machine, by the names that its configuration uses. */
 export class Images {
   readonly #bytes: ReadonlyMap<string, Uint8Array>;

@@ -42,16 +42,17 @@ export interface Scenario {
 
 /** Checks a scenario's form and gives it back. @throws InputError naming what is missing */
 export function defineScenario(scenario: Scenario): Scenario {
+  // A JavaScript module may give anything.
   const given: Partial<Scenario> | null | undefined = scenario;
   const context = `scenario ${typeof given?.name === "string" ? given.name : "without a name"}`;
   if (typeof given?.name !== "string" || !/^[a-z0-9]+(-[a-z0-9]+)*$/.test(given.name)) {
     throw new InputError("its name must be lower-case words joined by hyphens", context);
   }
   if (typeof given.why !== "string" || given.why === "") throw new InputError("it does not say why it exists", context);
-  if (typeof given.images !== "object" || typeof given.machine !== "object") {
-    throw new InputError("it needs images and a machine", context);
+  if (typeof given.images !== "object" || !Array.isArray(given.machine?.domains)) {
+    throw new InputError("it needs images and a machine with domains", context);
   }
-  if (typeof given.expect !== "object" || Object.keys(given.expect).length === 0) {
+  if (typeof given.expect !== "object" || given.expect === null || Object.keys(given.expect).length === 0) {
     throw new InputError("it expects nothing", context);
   }
   const domains = new Set(given.machine.domains.map(({ name }) => name));

@@ -2,14 +2,14 @@
 // digest of its whole state at the end of every chunk. What came from outside is taken from the trace.
 
 import { InputError, NotModelled } from "../core/errors.ts";
-import { completeConfig, type FullMachineConfig } from "../machine/config.ts";
-import { type ImageLoader, Images } from "../machine/images.ts";
+import { type ImageLoader, Images, noImages } from "../machine/images.ts";
 import { Machine, type MachineView } from "../machine/machine.ts";
+import { recordedConfig } from "../machine/recorded-config.ts";
 import type { Scenario } from "../machine/scenario.ts";
 import { differingFields, sameEvent } from "../trace/compare.ts";
 import type { TraceEvent } from "../trace/events.ts";
 import { type ChunkRecord, equalBytes } from "../trace/format.ts";
-import type { Trace } from "../trace/reader.ts";
+import { Trace } from "../trace/reader.ts";
 import { STOPPED } from "./session.ts";
 
 /** Where and how a replay left its trace. */
@@ -68,7 +68,7 @@ export class Replayer {
     const { header } = trace;
     const images = new Images(scenario.images, load);
     images.check(header.images);
-    const config = completeConfig(header.machine as unknown as FullMachineConfig);
+    const config = recordedConfig(header.machine);
     this.#trace = trace;
     this.#nextChunk();
     this.machine = new Machine(config, images, header.seed, (event) => this.#take(event));
@@ -189,3 +189,19 @@ export class Replayer {
     throw new Diverged();
   }
 }
+
+/**
+ * Replays a whole trace in one call.
+ * @param bytes the trace file
+ * @param scenario the one that the trace names
+ * @param load gives the bytes of images that the scenario does not make itself
+ * @throws InputError on bytes that are no trace, a damaged trace, or an image that is not what it was
+ */
+export function replay(bytes: Uint8Array, scenario: Scenario, load: ImageLoader = noImages): ReplayResult {
+  const replayer = new Replayer(new Trace(bytes), scenario, load);
+  while (replayer.run(STEPS_A_CALL));
+  return replayer.result;
+}
+
+/** Nobody looks in between; any number will do. */
+const STEPS_A_CALL = 1_000;

@@ -72,6 +72,11 @@ export class Trace {
     this.end = found.end;
   }
 
+  /** A copy of the whole file. */
+  bytes(): Uint8Array {
+    return this.#bytes.slice();
+  }
+
   /** SHA-256 of the file, in hexadecimal. */
   sha256(): string {
     return sha256Hex(this.#bytes);

@@ -22,12 +22,12 @@ function translated(error: unknown, path: string): unknown {
   return new InputError(PROBLEMS[code] ?? (error as Error).message, path, { cause: error });
 }
 
-/** @throws InputError on a file that cannot be read */
-export function readInput(path: string): Uint8Array {
+/** @param name the path as a person wrote it, for messages @throws InputError on a file that cannot be read */
+export function readInput(path: string, name = path): Uint8Array {
   try {
     return new Uint8Array(readFileSync(path));
   } catch (error) {
-    throw translated(error, path);
+    throw translated(error, name);
   }
 }
 
@@ -38,16 +38,16 @@ export interface GrowingFile {
   close(): void;
 }
 
-/** @throws InputError when the file exists and may not be replaced, or cannot be written */
-export function createGrowing(path: string, force: boolean): GrowingFile {
+/** @param name the path as a person wrote it @throws InputError when the file exists and may not be replaced, or cannot be written */
+export function createGrowing(path: string, force: boolean, name: string): GrowingFile {
   let descriptor: number;
   try {
     descriptor = openSync(path, force ? "w" : "wx");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "EEXIST") {
-      throw new InputError("exists already; --force replaces it", path, { cause: error });
+      throw new InputError("exists already; --force replaces it", name, { cause: error });
     }
-    throw translated(error, path);
+    throw translated(error, name);
   }
   return {
     write: (bytes) => {
@@ -56,7 +56,7 @@ export function createGrowing(path: string, force: boolean): GrowingFile {
           written += writeSync(descriptor, bytes, written, bytes.length - written);
         }
       } catch (error) {
-        throw translated(error, path);
+        throw translated(error, name);
       }
     },
     close: () => closeSync(descriptor),

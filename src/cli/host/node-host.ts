@@ -12,7 +12,9 @@ const QUIET_MS = 1_000;
 export class NodeHost implements Host {
   readonly cwd = process.cwd();
   readonly engine =
-    `${"bun" in process.versions ? `Bun ${process.versions["bun"]}` : `Node ${process.version}`}, ${process.platform} ${process.arch}`;
+    `${"bun" in process.versions ? `Bun ${process.versions.bun}` : `Node ${process.version}`}, ${process.platform} ${process.arch}`;
+  /** What stands behind the program's name. */
+  readonly args = process.argv.slice(2);
   #outClosed = false;
   #bar: TerminalProgress | undefined;
 
@@ -76,6 +78,11 @@ export class NodeHost implements Host {
     return () => {
       process.off("SIGINT", stop).off("SIGTERM", stop);
     };
+  }
+
+  /** Ends the process with this status once everything is written. */
+  exit(status: number): void {
+    process.exitCode = status;
   }
 
   temporaryFolder(): string {

@@ -1,0 +1,89 @@
+// Part: the command line: arguments in, exit status out. What each command does is in its own file.
+
+import { Command, CommanderError } from "commander";
+import { InputError, NotModelled } from "../core/errors.ts";
+import { PRODUCT } from "../replay/product.ts";
+import { defineDemo } from "./commands/demo.ts";
+import { defineDiff } from "./commands/diff.ts";
+import { defineEvents } from "./commands/events.ts";
+import { defineInfo } from "./commands/info.ts";
+import { defineRecord } from "./commands/record.ts";
+import { defineReplay } from "./commands/replay.ts";
+import { defineRun } from "./commands/run.ts";
+import { type Context, EXIT } from "./context.ts";
+import type { Host } from "./host/host.ts";
+
+const DEFINITIONS = [defineRun, defineRecord, defineReplay, defineInfo, defineEvents, defineDiff, defineDemo];
+
+/** Commands that ringback is meant to have and has not: whoever asks is told so, and no help lists them. */
+const NOT_BUILT = ["debug", "fuzz", "shrink", "export", "view"] as const;
+
+/**
+ * Carries out one command line.
+ * @param args what stands behind the program's name
+ * @returns the exit status
+ */
+export async function commandLine(args: readonly string[], host: Host): Promise<number> {
+  const context: Context = { host, status: EXIT.GOOD };
+  try {
+    const [name] = args;
+    if (NOT_BUILT.some((command) => command === name)) throw new InputError("is not built yet", `ringback ${name}`);
+    await program(context).parseAsync(args, { from: "user" });
+    return context.status;
+  } catch (error) {
+    return explained(error, args, host);
+  }
+}
+
+function program(context: Context): Command {
+  const { host } = context;
+  const command = new Command("ringback")
+    .description("Records whole machines and replays them bit by bit.")
+    .version(PRODUCT, "-V, --version", "the version")
+    .exitOverride()
+    .showSuggestionAfterError(true)
+    .configureOutput({
+      writeOut: (text) => host.out(text),
+      writeErr: (text) => host.err(text),
+      // `explained` says it in one line.
+      outputError: () => {},
+    });
+  for (const define of DEFINITIONS) define(command, context);
+  return command;
+}
+
+/** Says in plain words what went wrong, and gives the exit status for it. */
+function explained(error: unknown, args: readonly string[], host: Host): number {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return EXIT.GOOD;
+    // Without any command commander has shown the help already.
+    if (error.code !== "commander.help") host.err(`ringback: ${sentence(error.message)}\n`);
+    return EXIT.BAD_INPUT;
+  }
+  if (isNamed(error, InputError)) {
+    host.err(`ringback: ${sentence(error.message)}\n`);
+    return EXIT.BAD_INPUT;
+  }
+  if (isNamed(error, NotModelled)) {
+    host.err(`ringback: ${sentence(error.message)}\n`);
+    return EXIT.FINDING;
+  }
+  const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  host.err(
+    "ringback: this is a bug of ringback's own. Please report it with what follows and, if you can, the trace.\n" +
+      `  ${PRODUCT}, ${host.engine}\n` +
+      `  ringback ${args.join(" ")}\n` +
+      `  ${detail.replaceAll("\n", "\n  ")}\n`,
+  );
+  return EXIT.BUG;
+}
+
+/** By name too: a user's module may have loaded a second copy of the library. */
+function isNamed(error: unknown, kind: typeof InputError | typeof NotModelled): error is Error {
+  return error instanceof kind || (error instanceof Error && error.name === kind.name);
+}
+
+/** On one line, without commander's own beginning. */
+function sentence(message: string): string {
+  return message.replace(/^error: /, "").replaceAll(/\s*\n\s*/g, " ");
+}

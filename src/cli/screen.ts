@@ -1,0 +1,59 @@
+// Part: the guests' consoles on the terminal, as they are written.
+
+import { plainConsole } from "../debug/printable.ts";
+import type { Machine } from "../machine/machine.ts";
+import type { Host } from "./host/host.ts";
+
+export class Screen {
+  readonly #host: Host;
+  readonly #machine: Machine;
+  readonly #domains: readonly string[];
+  readonly #raw: boolean;
+  readonly #shown = new Map<string, number>();
+  #lineBegun = false;
+  #lastDomain: string | undefined;
+
+  /** @param raw the terminal belongs to the guest: its control sequences pass, and lines need a carriage return */
+  constructor(host: Host, machine: Machine, domains: readonly string[], raw: boolean) {
+    this.#host = host;
+    this.#machine = machine;
+    this.#domains = domains;
+    this.#raw = raw;
+  }
+
+  /** Shows what is new. */
+  show(): void {
+    for (const domain of this.#domains) {
+      const text = this.#machine.console(domain);
+      const shown = this.#shown.get(domain) ?? 0;
+      if (text.length === shown) continue;
+      this.#shown.set(domain, text.length);
+      this.#write(domain, text.slice(shown));
+    }
+  }
+
+  /** Ends a line that a guest has left open. */
+  endLine(): void {
+    if (!this.#lineBegun) return;
+    this.#host.out(this.#raw ? "\r\n" : "\n");
+    this.#lineBegun = false;
+  }
+
+  #write(domain: string, text: string): void {
+    const shown = this.#raw ? text.replaceAll(/\r?\n/g, "\r\n") : plainConsole(text);
+    if (shown === "") return;
+    if (this.#domains.length === 1) this.#host.out(shown);
+    else this.#host.out(this.#labelled(domain, shown));
+    this.#lineBegun = !shown.endsWith("\n");
+    this.#lastDomain = domain;
+  }
+
+  /** With several guests every line says whose it is. */
+  #labelled(domain: string, text: string): string {
+    const label = `${domain}: `;
+    const goesOn = this.#lineBegun && this.#lastDomain === domain;
+    const lines = text.replaceAll(/\n(?!$)/g, `\n${label}`);
+    if (goesOn) return lines;
+    return `${this.#lineBegun ? "\n" : ""}${label}${lines}`;
+  }
+}

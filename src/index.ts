@@ -1,0 +1,44 @@
+/**
+ * ringback: deterministic record and replay of whole machines.
+ *
+ * Nothing here touches the host: bytes come in and go out. What a program on Node needs besides (bundled guests and scenarios, files)
+ * is in `ringback/node`.
+ *
+ * Errors: {@link InputError} for what a person, a file or a peer got wrong; {@link NotModelled} when a guest does what
+ * ringback does not know; {@link InvariantError} for a bug of ringback's own.
+ */
+
+export { InputError, InvariantError, NotModelled } from "./core/errors.ts";
+export { type Nanoseconds, NS_PER_MS, NS_PER_SECOND, NS_PER_US } from "./core/units.ts";
+export { describeDetail, describeEvent, eventJson } from "./debug/describe.ts";
+export { divergenceReport } from "./debug/report.ts";
+export { formatTime, parseTime } from "./debug/time.ts";
+export { buildExt2, type Ext2File, type Ext2Options } from "./devices/block/ext2.ts";
+export type { DiskConfig, DiskFaultConfig, DomainConfig, FullMachineConfig, MachineConfig } from "./machine/config.ts";
+export type { ImageLoader, ImageSource } from "./machine/images.ts";
+export type { MachineView } from "./machine/machine.ts";
+export { defineScenario, type Run, type Scenario, type TypedInput } from "./machine/scenario.ts";
+export { PRODUCT } from "./replay/product.ts";
+export { type Recording, type RecordOptions, record } from "./replay/record.ts";
+export { type Divergence, Replayer, type ReplayResult, replay } from "./replay/replayer.ts";
+export {
+  CHUNK_EVENTS,
+  type Outcome,
+  Session,
+  type SessionOptions,
+  type SessionResult,
+  STOPPED,
+} from "./replay/session.ts";
+export { traceSchema } from "./trace/cddl.ts";
+export { differingFields, sameEvent } from "./trace/compare.ts";
+export {
+  type Emit,
+  EVENT_KINDS,
+  type EventKindName,
+  type EventOf,
+  FORMAT_VERSION,
+  type TraceEvent,
+} from "./trace/events.ts";
+export type { ChunkRecord, Damage, ImageRecord, TraceEnd, TraceHeader } from "./trace/format.ts";
+export { Trace } from "./trace/reader.ts";
+export { TraceWriter } from "./trace/writer.ts";
