@@ -1,13 +1,15 @@
 #!/bin/bash
-# Builds kernel.bin; with "qemu" also runs it there, as a BIOS that copies it to 10000H, and writes what it reports to
-# kernel.expected, one word a line. That is where the expectations of kernel.test.ts come from.
+# Builds NAME.bin of NAME.s; with "qemu" also runs it there, as a BIOS that copies it to 10000H, and writes what it
+# reports to NAME.expected, one word a line. That is where the expectations of kernel.test.ts come from.
+# usage: build.sh NAME [qemu [QEMU OPTIONS]]
 set -euo pipefail
 cd "$(dirname "$0")"
+name=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-as --32 kernel.s -o "$work/kernel.o"
-ld -m elf_i386 -Ttext 0x10000 --oformat binary "$work/kernel.o" -o kernel.bin
-[ "${1:-}" = qemu ] || exit 0
+as --32 "$name.s" -o "$work/$name.o"
+ld -m elf_i386 -Ttext 0x10000 --oformat binary "$work/$name.o" -o "$name.bin"
+[ "${2:-}" = qemu ] || exit 0
 cat > "$work/bios.s" <<'BIOS'
         .code16
         .globl _start
@@ -28,9 +30,9 @@ _start: cli
 BIOS
 as --32 "$work/bios.s" -o "$work/bios.o"
 ld -m elf_i386 -Ttext 0x8000 --oformat binary "$work/bios.o" -o "$work/bios.bin"
-cp kernel.bin "$work/image"
+cp "$name.bin" "$work/image"
 truncate -s 32K "$work/image"
 cat "$work/bios.bin" >> "$work/image"
-timeout 10 qemu-system-i386 -cpu pentium3 -m 16 -display none -no-reboot -net none -bios "$work/image" \
-  -device isa-debug-exit,iobase=0xf4 -debugcon "file:$work/log" "${@:2}" || true
-od -An -v -tx4 -w4 "$work/log" | tr -d ' ' > kernel.expected
+timeout 10 qemu-system-i386 -cpu pentium3,+nx -m 16 -display none -no-reboot -net none -bios "$work/image" \
+  -device isa-debug-exit,iobase=0xf4 -debugcon "file:$work/log" "${@:3}" || true
+od -An -v -tx4 -w4 "$work/log" | tr -d ' ' > "$name.expected"
