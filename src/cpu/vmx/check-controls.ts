@@ -48,6 +48,15 @@ const msrArea = (section: string, name: string, count: number, address: number):
   },
 });
 
+const NMI_WINDOW_CHECK: EntryCheck = {
+  section: "27.2.1.1",
+  rule: "NMI-window exiting needs virtual NMIs",
+  holds: (v) => v.controls.virtualNmis || !v.controls.nmiWindowExiting,
+};
+
+/** The checks that interrupt-window and NMI-window exiting have a part in. */
+export const WINDOW_CHECKS: readonly EntryCheck[] = [NMI_WINDOW_CHECK];
+
 export const CONTROL_CHECKS: readonly EntryCheck[] = [
   reservedBits("27.2.1.1", PIN_BASED, VMCS.PIN_BASED_CONTROLS),
   reservedBits("27.2.1.1", PRIMARY, VMCS.PRIMARY_CONTROLS),
@@ -69,11 +78,7 @@ export const CONTROL_CHECKS: readonly EntryCheck[] = [
     rule: "virtual NMIs need NMI exiting",
     holds: (v) => v.controls.nmiExiting || !v.controls.virtualNmis,
   },
-  {
-    section: "27.2.1.1",
-    rule: "NMI-window exiting needs virtual NMIs",
-    holds: (v) => v.controls.virtualNmis || !v.controls.nmiWindowExiting,
-  },
+  NMI_WINDOW_CHECK,
   {
     section: "27.2.1.1",
     rule: "the EPT pointer has a supported memory type, page-walk length 4 and no reserved bits",

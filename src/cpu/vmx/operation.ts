@@ -11,7 +11,7 @@ import { InputError } from "../../core/errors.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { AR_DPL_SHIFT, CR0_ET, OFFSET, RF, SS } from "../state.ts";
 import { PHYSICAL_ADDRESS_END, VMCS_REVISION } from "./capabilities.ts";
-import { CONTROL_CHECKS, INJECTION_CHECKS, isEptPointer } from "./check-controls.ts";
+import { CONTROL_CHECKS, INJECTION_CHECKS, isEptPointer, WINDOW_CHECKS } from "./check-controls.ts";
 import {
   FLAG_CHECKS,
   INJECTION_STATE_CHECKS,
@@ -50,6 +50,7 @@ import {
   HOST_STATE,
   LAUNCH_STATE_OFFSET,
   TRANSLATION,
+  WINDOWS,
 } from "./vmcs.ts";
 
 /** Outcome of a VMX instruction (SDM §31.2). */
@@ -337,6 +338,8 @@ export class VmxOperation extends NonRoot implements Snapshotable<VmxState> {
     if (vmcs.word(ENTRY_LOAD_COUNT) !== 0) {
       const entry = this.msrAreas.load(this.view.address(VMCS.ENTRY_MSR_LOAD_ADDRESS), vmcs.word(ENTRY_LOAD_COUNT));
       if (entry !== 0) return this.failEntry(EXIT.ENTRY_FAILURE_MSR_LOADING, entry);
+      // IA32_EFER may be among them.
+      this.core.flushTlb(true);
     }
     vmcs.launched = true;
     this.loop.run(budget);
@@ -351,6 +354,9 @@ export class VmxOperation extends NonRoot implements Snapshotable<VmxState> {
     if ((vmcs.due & CONTROLS) !== 0) {
       this.decodeControls();
       if (!this.holds(CONTROL_CHECKS)) return INVALID_CONTROL_FIELDS;
+    } else if ((vmcs.due & WINDOWS) !== 0) {
+      decodeGroup(this.controls, PRIMARY, this.view.low(VMCS.PRIMARY_CONTROLS));
+      if (!this.holds(WINDOW_CHECKS)) return INVALID_CONTROL_FIELDS;
     }
     if (injects && !this.holds(INJECTION_CHECKS)) return INVALID_CONTROL_FIELDS;
     if ((vmcs.due & HOST_STATE) !== 0 && !this.holds(HOST_CHECKS)) return INVALID_HOST_STATE;

@@ -28,25 +28,31 @@ export const ABORT_INDICATOR_OFFSET = 4;
 
 /** Groups of VM-entry checks and loads that a written field makes due. */
 export const CONTROLS = 1 << 0;
-export const INJECTION = 1 << 1;
-export const HOST_STATE = 1 << 2;
-export const GUEST_REGISTERS = 1 << 3;
-export const GUEST_SEGMENTS = 1 << 4;
-export const GUEST_FLAGS = 1 << 5;
-export const GUEST_NON_REGISTER = 1 << 6;
-export const GUEST_PDPTES = 1 << 7;
+export const HOST_STATE = 1 << 1;
+export const GUEST_REGISTERS = 1 << 2;
+export const GUEST_SEGMENTS = 1 << 3;
+export const GUEST_FLAGS = 1 << 4;
+export const GUEST_NON_REGISTER = 1 << 5;
+export const GUEST_PDPTES = 1 << 6;
 /** CR0, CR3, CR4 or IA32_EFER were written: cached translations may be of another mode. */
-export const TRANSLATION = 1 << 8;
+export const TRANSLATION = 1 << 7;
+/** Of the controls only interrupt-window and NMI-window exiting changed, as they do with every event that has to wait. */
+export const WINDOWS = 1 << 8;
 export const ALL_GROUPS = (1 << 9) - 1;
 export const GUEST_GROUPS = GUEST_REGISTERS | GUEST_SEGMENTS | GUEST_FLAGS | GUEST_NON_REGISTER | GUEST_PDPTES;
 
-const CONTROL_REGISTERS = GUEST_REGISTERS | GUEST_SEGMENTS | GUEST_FLAGS | GUEST_PDPTES | INJECTION | TRANSLATION;
+const CONTROL_REGISTERS = GUEST_REGISTERS | GUEST_SEGMENTS | GUEST_FLAGS | GUEST_PDPTES | TRANSLATION;
 
-/** Groups of the fields whose own group is not what their type says. */
+/** Groups of the fields whose own group is not what their type says. Injection is checked whenever there is an event. */
 const GROUP_EXCEPTIONS: ReadonlyMap<number, number> = new Map([
-  [VMCS.ENTRY_INTERRUPTION_INFORMATION, INJECTION],
-  [VMCS.ENTRY_EXCEPTION_ERROR_CODE, INJECTION],
-  [VMCS.ENTRY_INSTRUCTION_LENGTH, INJECTION],
+  [VMCS.PIN_BASED_CONTROLS, ALL_GROUPS & ~TRANSLATION],
+  [VMCS.PRIMARY_CONTROLS, ALL_GROUPS & ~TRANSLATION],
+  [VMCS.SECONDARY_CONTROLS, ALL_GROUPS & ~TRANSLATION],
+  [VMCS.EXIT_CONTROLS, ALL_GROUPS & ~TRANSLATION],
+  [VMCS.ENTRY_CONTROLS, ALL_GROUPS & ~TRANSLATION],
+  [VMCS.ENTRY_INTERRUPTION_INFORMATION, 0],
+  [VMCS.ENTRY_EXCEPTION_ERROR_CODE, 0],
+  [VMCS.ENTRY_INSTRUCTION_LENGTH, 0],
   [VMCS.PREEMPTION_TIMER, 0],
   [VMCS.GUEST_SMBASE, 0],
   [VMCS.GUEST_RIP, 0],
@@ -77,7 +83,7 @@ function groupsOf(field: VmcsField): number {
   if (exception !== undefined) return exception;
   switch (field.type) {
     case TYPE_CONTROL:
-      return ALL_GROUPS & ~TRANSLATION;
+      return CONTROLS;
     case TYPE_HOST:
       return HOST_STATE;
     case TYPE_GUEST:
@@ -91,7 +97,6 @@ function groupsOf(field: VmcsField): number {
 const GROUPS_BY_WORD = new Uint16Array(VMCS_WORDS);
 for (const field of VMCS_FIELDS) GROUPS_BY_WORD[field.word] = groupsOf(field);
 
-/** Primary controls that nothing but their own group's checks and decoding depends on: the windows, toggled often. */
 const WINDOW_CONTROLS = (1 << 2) | (1 << 22);
 const PRIMARY_WORD = wordOf(VMCS.PRIMARY_CONTROLS);
 
@@ -170,7 +175,7 @@ export class Vmcs {
     else if (field.word === RFLAGS_WORD) this.writeRflags(next);
     else this.words[field.word] = next;
     const windowsOnly = field.word === PRIMARY_WORD && ((before ^ next) & ~WINDOW_CONTROLS) === 0;
-    this.due |= windowsOnly ? CONTROLS : (GROUPS_BY_WORD[field.word] as number);
+    this.due |= windowsOnly ? WINDOWS : (GROUPS_BY_WORD[field.word] as number);
     // The VM flag decides what segment registers must look like.
     if (field.word === RFLAGS_WORD && ((before ^ next) & VM) !== 0) this.due |= GUEST_SEGMENTS;
   }
