@@ -241,19 +241,54 @@ export class Access {
   }
 
   readBytes(linear: number, length: number, user: boolean): Uint8Array {
-    this.probe(linear, length, false, user);
+    if ((linear & 0xfff) + length > 4096) this.probe(linear, length, false, user);
     const bytes = new Uint8Array(length);
-    for (let index = 0; index < length; index++) {
-      bytes[index] = this.#loadByte((linear + index) >>> 0, user, READ);
+    for (let done = 0; done < length; ) {
+      const at = (linear + done) >>> 0;
+      const count = Math.min(length - done, 4096 - (at & 0xfff));
+      const physical = this.translate(at, READ, user);
+      if (physical === EMULATED) this.#readDevice(bytes.subarray(done, done + count));
+      else if (physical === OPEN) bytes.fill(0xff, done, done + count);
+      else {
+        const from = RAM_BASE + physical;
+        for (let index = 0; index < count; index++) bytes[done + index] = this.#bytes[from + index] as number;
+      }
+      done += count;
     }
     if (this.#breakpoints.length > 0) this.#meet(linear, length, false);
     return bytes;
   }
 
+  /** Fills `bytes`, which lie in one page, from the emulated address on. */
+  #readDevice(bytes: Uint8Array): void {
+    const first = this.#emulatedAddress;
+    for (let index = 0; index < bytes.length; index++) bytes[index] = this.#mmio().read(first + index, 1);
+  }
+
   writeBytes(linear: number, bytes: Uint8Array, user: boolean): void {
-    this.probe(linear, bytes.length, true, user);
-    for (const [index, byte] of bytes.entries()) this.#store((linear + index) >>> 0, 1, byte, user);
-    if (this.#breakpoints.length > 0) this.#meet(linear, bytes.length, true);
+    const { length } = bytes;
+    if ((linear & 0xfff) + length > 4096) this.probe(linear, length, true, user);
+    for (let done = 0; done < length; ) {
+      const at = (linear + done) >>> 0;
+      const count = Math.min(length - done, 4096 - (at & 0xfff));
+      this.#storeBytes(at, bytes, done, count, user);
+      done += count;
+    }
+    if (this.#breakpoints.length > 0) this.#meet(linear, length, true);
+  }
+
+  /** Stores `count` bytes from `start` of `bytes` on in one page. */
+  #storeBytes(linear: number, bytes: Uint8Array, start: number, count: number, user: boolean): void {
+    const physical = this.translate(linear, WRITE, user);
+    if (physical === EMULATED) {
+      const first = this.#emulatedAddress;
+      for (let index = 0; index < count; index++) this.#mmio().write(first + index, 1, bytes[start + index] as number);
+      return;
+    }
+    if (physical === OPEN) return;
+    const at = RAM_BASE + physical;
+    for (let index = 0; index < count; index++) this.#bytes[at + index] = bytes[start + index] as number;
+    this.#host.written(physical, count);
   }
 
   #check(linear: number, width: number, user: boolean, write: boolean): void {

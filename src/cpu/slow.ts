@@ -29,37 +29,6 @@ function writeStackBlock(cpu: Cpu, top: number, bytes: Uint8Array, width: number
   cpu.writeBytes(SS, 0, rest);
 }
 
-/** EAX is pushed first, so that it lies highest. */
-function pusha(cpu: Cpu, insn: Instruction): void {
-  const { state } = cpu;
-  const width = insn.operandSize >>> 3;
-  const bytes = new Uint8Array(8 * width);
-  const view = new DataView(bytes.buffer);
-  for (let index = 0; index < 8; index++) {
-    const at = (7 - index) * width;
-    if (width === 4) view.setUint32(at, state.gpr(index), true);
-    else view.setUint16(at, state.gpr(index) & 0xffff, true);
-  }
-  const top = ((state.gpr(ESP) & stackMask(cpu)) - bytes.length) & stackMask(cpu);
-  writeStackBlock(cpu, top >>> 0, bytes, width);
-  setStackPointer(cpu, top);
-}
-
-function popa(cpu: Cpu, insn: Instruction): void {
-  const { state } = cpu;
-  const width = insn.operandSize >>> 3;
-  const mask = stackMask(cpu);
-  const top = (state.gpr(ESP) & mask) >>> 0;
-  const values = Array.from({ length: 8 }, (_, slot) => cpu.read(SS, ((top + slot * width) & mask) >>> 0, width));
-  for (let index = 0; index < 8; index++) {
-    const value = values[7 - index] as number;
-    if (index === ESP) continue;
-    if (width === 4) state.setGpr(index, value);
-    else state.setGpr16(index, value);
-  }
-  setStackPointer(cpu, top + 8 * width);
-}
-
 /** The frame is composed first, so that a fault leaves the stack as it was. */
 function enter(cpu: Cpu, insn: Instruction): void {
   const { state } = cpu;
@@ -161,8 +130,6 @@ function asciiAdjust(cpu: Cpu, sign: 1 | -1): void {
 }
 
 export const USER_INSTRUCTIONS: Readonly<Record<string, SlowFunction>> = {
-  pusha,
-  popa,
   enter,
   bound,
   cmpxchg8b,

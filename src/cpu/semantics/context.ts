@@ -193,6 +193,18 @@ export class Context extends MemoryContext {
     this.setStackPointer(pointer);
   }
 
+  /** Pushes several values, the first one deepest; all of the stores are checked before one is made. */
+  pushAll(values: readonly Expr[]): void {
+    const width = this.variant.size;
+    let pointer = this.let(this.stackPointer());
+    const slots = values.map(() => {
+      pointer = this.let(this.wrapStackPointer(pointer.sub(width / 8)));
+      return this.modifyMemory(width, this.#stackAddress(pointer, width, true));
+    });
+    for (const [index, slot] of slots.entries()) slot.write(values[index] as Expr);
+    this.setStackPointer(pointer);
+  }
+
   /** The value on top; `pop` removes it. */
   top(width: Width = this.variant.size): Expr {
     const pointer = this.let(this.stackPointer());

@@ -3,7 +3,7 @@
 import { type Expr, i32, type Width } from "../ir.ts";
 import { STATE_BASE } from "../layout.ts";
 import { CONDITIONS } from "../opcodes.ts";
-import { CF, DF, EAX, EBP, EBX, EDX, OFFSET } from "../state.ts";
+import { CF, DF, EAX, EBP, EBX, EDX, ESP, OFFSET } from "../state.ts";
 import { carryFlag } from "./arithmetic.ts";
 import type { Context } from "./context.ts";
 
@@ -81,6 +81,8 @@ function setCarryFlag(c: Context, carry: Expr): void {
   c.setCarries(c.flagCarries.and(0x3fff_ffff).or(flag.shl(31)).or(flag.xor(overflow).shl(30)));
 }
 
+/** EAX to EDI. */
+const GENERAL = [0, 1, 2, 3, 4, 5, 6, 7];
 const FLAGS_REST = STATE_BASE + OFFSET.flagsRest;
 
 function bitTest(change: ((value: Expr, bit: Expr) => Expr) | undefined): (c: Context) => void {
@@ -207,6 +209,16 @@ export const DATA: Record<string, (c: Context) => void> = {
       return;
     }
     c.popToOperand();
+  },
+  pusha: (c) => c.pushAll(GENERAL.map((register) => c.let(c.register(register, c.width)))),
+  popa: (c) => {
+    const bytes = c.width / 8;
+    const pointer = c.let(c.stackPointer());
+    const values = GENERAL.map((_, index) => c.readStack(c.wrapStackPointer(pointer.add((7 - index) * bytes))));
+    for (const register of GENERAL) {
+      if (register !== ESP) c.setRegister(register, values[register] as Expr, c.width);
+    }
+    c.release(8 * bytes);
   },
   leave: (c) => {
     const frame = c.let(c.register(EBP, c.variant.environment === "general16" ? 16 : 32));
