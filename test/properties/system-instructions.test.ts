@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { AR_UNUSABLE, CR0_PE, CS, DS, ES, FS, GS, OFFSET, SS, VM } from "../../src/cpu/state.ts";
 import { deliverEvent, SYSTEM_INSTRUCTIONS } from "../../src/cpu/system/index.ts";
 import { setV86Segments } from "../../src/cpu/system/segments.ts";
-import { FakeCpu, GDT, IDT } from "../cpu/system/fake-cpu.ts";
+import { CODE_0, DATA_0, FakeCpu, GDT, IDT, STACK_0, TSS } from "../cpu/system/fake-cpu.ts";
 
 const NAMES = Object.keys(SYSTEM_INSTRUCTIONS);
 /** Bytes of the GDT and of the IDT, whatever they describe. */
@@ -22,19 +22,43 @@ const descriptor = fc
   })
   .map(({ low, type, dpl, limit }) => [low, ((limit << 16) | ((0x80 | (dpl << 5) | type) << 8) | (0xc << 20)) >>> 0]);
 
+/** Gates that mostly lead somewhere: to the ring 0 code segment at an offset inside or outside of it. */
+const gate = fc
+  .record({
+    target: fc.oneof(fc.constant(CODE_0), selector),
+    offset: fc.integer({ min: 0, max: 0xffff }),
+    type: fc.constantFrom(6, 7, 14, 15, 5),
+    dpl: fc.constantFrom(0, 3),
+  })
+  .map(({ target, offset, type, dpl }) => [((target << 16) | offset) >>> 0, (0x80 | (dpl << 5) | type) << 8]);
+
 const machine = fc.record({
   descriptors: fc.array(fc.oneof(descriptor, fc.tuple(word, word)), { minLength: TABLE / 8, maxLength: TABLE / 8 }),
-  gates: fc.array(fc.oneof(descriptor, fc.tuple(word, word)), { minLength: TABLE / 8, maxLength: TABLE / 8 }),
+  gates: fc.array(fc.oneof({ weight: 4, arbitrary: gate }, fc.tuple(word, word)), {
+    minLength: TABLE / 8,
+    maxLength: TABLE / 8,
+  }),
   stack: fc.array(fc.oneof(selector, word), { minLength: 10, maxLength: 10 }),
   gpr: fc.array(fc.oneof(selector, word), { minLength: 8, maxLength: 8 }),
+  innerStack: fc.record({
+    pointer: fc.constantFrom(STACK_0, 0x10, 0),
+    selector: fc.oneof(fc.constant(DATA_0), selector),
+  }),
+  stackLimit: fc.constantFrom(0xf_ffff, 0xf),
+  codeLimit: fc.constantFrom(0xf_ffff, 0),
   mode: fc.constantFrom("real", "ring 0", "ring 3", "v86"),
   eflags: word,
 });
 
 type Machine = typeof machine extends fc.Arbitrary<infer T> ? T : never;
 
-function build({ descriptors, gates, stack, gpr, mode, eflags }: Machine): FakeCpu {
+function build(machine: Machine): FakeCpu {
+  const { descriptors, gates, stack, gpr, mode, eflags, innerStack } = machine;
   const cpu = new FakeCpu().enterFlat();
+  cpu.describe(CODE_0, 0, machine.codeLimit, 0xc09b);
+  cpu.describe(DATA_0, 0, machine.stackLimit, 0x4093);
+  cpu.set32(TSS + 4, innerStack.pointer);
+  cpu.set32(TSS + 8, innerStack.selector);
   const { state } = cpu;
   for (const [table, entries] of [
     [GDT + 0x30, descriptors.slice(6)],
