@@ -60,9 +60,9 @@ export class Connection implements Conversation {
   readonly store: Store;
   readonly watches: Watches;
   readonly introduced: (domid: number) => boolean;
+  readonly ring: StoreRing;
   readonly transactions = new Map<number, Transaction>();
   nextTransaction = 1;
-  readonly #ring: StoreRing;
   readonly #trace: ConnectionWires["trace"];
   /** The beginning of a message that has not arrived whole. */
   #input = new Uint8Array(0);
@@ -76,13 +76,13 @@ export class Connection implements Conversation {
     this.store = wires.store;
     this.watches = wires.watches;
     this.introduced = wires.introduced;
-    this.#ring = wires.ring;
+    this.ring = wires.ring;
     this.#trace = wires.trace;
   }
 
   /** Tells a new guest what its ring's page has. */
   introduce(): void {
-    this.#ring.page.store32(RING.server_features, FEATURE_ERROR);
+    this.ring.page.store32(RING.server_features, FEATURE_ERROR);
   }
 
   /** The guest has sent bytes, taken some, or both. */
@@ -93,7 +93,7 @@ export class Connection implements Conversation {
       moved = true;
       this.#flush();
     }
-    if (this.#flush() || moved || this.#broken) this.#ring.notify();
+    if (this.#flush() || moved || this.#broken) this.ring.notify();
   }
 
   /** Queues a watch event; merged with an equal one that still waits. */
@@ -114,7 +114,7 @@ export class Connection implements Conversation {
 
   /** Puts queued messages in the ring and tells the guest: after events that no request of its own caused. */
   push(): void {
-    if (!this.#broken && this.#flush()) this.#ring.notify();
+    if (!this.#broken && this.#flush()) this.ring.notify();
   }
 
   /** Takes one request from the ring and answers it; false when there is no whole one. */
@@ -146,7 +146,7 @@ export class Connection implements Conversation {
   /** The first `wanted` bytes of the message that is arriving, undefined until the ring has given as many. */
   #take(wanted: number): Uint8Array | undefined {
     if (this.#input.length < wanted) {
-      const { page } = this.#ring;
+      const { page } = this.ring;
       const consumer = page.load32(RING.req_cons);
       const available = (page.load32(RING.req_prod) - consumer) >>> 0;
       if (available > RING.size) {
@@ -174,7 +174,7 @@ export class Connection implements Conversation {
   /** Moves what fits into the ring; true when anything did. */
   #flush(): boolean {
     if (this.#output.length === 0) return false;
-    const { page } = this.#ring;
+    const { page } = this.ring;
     let producer = page.load32(RING.rsp_prod);
     const waiting = (producer - page.load32(RING.rsp_cons)) >>> 0;
     if (waiting > RING.size) {
@@ -203,7 +203,7 @@ export class Connection implements Conversation {
   #break(error: number): void {
     this.#broken = true;
     this.#output = [];
-    this.#ring.page.store32(RING.error, error);
+    this.ring.page.store32(RING.error, error);
   }
 
   save(): ConnectionState {

@@ -2,6 +2,7 @@
 // domain, and in-process clients for the other programs of the control domain.
 
 import type { Alarm } from "../../core/clock.ts";
+import { InputError } from "../../core/errors.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import type { XenstoreClient, XenstoreTransaction } from "../backend-host.ts";
 import type { Domain } from "../domain.ts";
@@ -16,6 +17,8 @@ const CONTROL_DOMAIN = 0;
 
 /** Times that a transaction of the control domain is tried. Its programs run one after the other, so one is enough. */
 const MAX_TRANSACTION_TRIES = 10;
+
+const KIB_PER_PAGE = 4;
 
 export interface XenstoreState {
   store: StoreState;
@@ -136,6 +139,8 @@ export class XenstoreDaemon implements Snapshotable<XenstoreState> {
       "console/limit": "1048576",
       "console/backend-id": String(CONTROL_DOMAIN),
       "cpu/0/availability": "online",
+      "memory/static-max": String(domain.maxPages * KIB_PER_PAGE),
+      "memory/target": String(domain.maxPages * KIB_PER_PAGE),
       device: "",
       "control/platform-feature-multiprocessor-suspend": "1",
       "control/platform-feature-xs_reset_watches": "1",
@@ -151,7 +156,7 @@ export class XenstoreDaemon implements Snapshotable<XenstoreState> {
 
   #connect(domid: number): Connection {
     const { clock, emit } = this.#hypervisor.modelDomain(CONTROL_DOMAIN);
-    const ring = this.#hypervisor.storeRing(domid, () => this.#connections.get(domid)?.serve());
+    const ring = this.#hypervisor.storeRing(domid, () => this.#serve(domid));
     const connection = new Connection(domid, {
       store: this.#store,
       watches: this.#watches,
@@ -163,9 +168,16 @@ export class XenstoreDaemon implements Snapshotable<XenstoreState> {
     return connection;
   }
 
+  #serve(domid: number): void {
+    this.#connections.get(domid)?.serve();
+  }
+
   #release({ domid }: Domain, destroyed: boolean): void {
-    if (destroyed) {
+    const connection = this.#connections.get(domid);
+    if (destroyed && connection !== undefined) {
       this.#connections.delete(domid);
+      this.#hypervisor.modelDomain(CONTROL_DOMAIN).unbind(connection.ring.port);
+      connection.ring.page.unmap();
       this.#watches.removeAll(domid);
       this.#store.rm(CONTROL_DOMAIN, `/local/domain/${domid}`);
     }
@@ -181,15 +193,19 @@ export class XenstoreDaemon implements Snapshotable<XenstoreState> {
     };
   }
 
+  /** After the hypervisor's own. @throws InputError unless this machine has the snapshot's domains */
   load(state: XenstoreState): void {
+    const domids = state.connections.map(({ domid }) => domid);
+    if (domids.join() !== [...this.#connections.keys()].join()) {
+      throw new InputError(`rings of the domains [${domids.join()}]`, "snapshot of xenstore");
+    }
     this.#store.load(state.store);
     this.#watches.load(state.watches);
-    const before = new Map(this.#connections);
-    this.#connections.clear();
     for (const saved of state.connections) {
-      const connection = before.get(saved.domid);
-      if (connection !== undefined) this.#connections.set(saved.domid, connection);
-      (connection ?? this.#connect(saved.domid)).load(saved);
+      const { domid } = saved;
+      const connection = this.#connections.get(domid) as Connection;
+      connection.load(saved);
+      this.#hypervisor.modelDomain(CONTROL_DOMAIN).adoptPort(connection.ring.port, () => this.#serve(domid));
     }
     this.#pending = state.pending.map((event) => ({ ...event }));
   }

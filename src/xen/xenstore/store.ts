@@ -82,22 +82,15 @@ export abstract class StoreView {
   /** Writes a value, creating the node and its parents. */
   write(asker: Asker, path: string, value: Uint8Array): void {
     if (asker !== 0 && value.length > QUOTA.valueBytes) throw new StoreError("ENOSPC");
-    const node = this.node(path);
+    const node = this.#find(asker, path, "write");
     if (node === undefined) this.#create(asker, path, value);
-    else {
-      if (!allows(node.permissions, asker, "write")) throw new StoreError("EACCES");
-      this.put(path, { ...node, value });
-    }
+    else this.put(path, { ...node, value });
     this.changed(this.#change(path));
   }
 
   /** Creates an empty node and its parents; a node that exists is left alone. */
   mkdir(asker: Asker, path: string): void {
-    const node = this.node(path);
-    if (node !== undefined) {
-      if (!allows(node.permissions, asker, "write")) throw new StoreError("EACCES");
-      return;
-    }
+    if (this.#find(asker, path, "write") !== undefined) return;
     this.#create(asker, path, NOTHING);
     this.changed(this.#change(path));
   }
@@ -105,11 +98,10 @@ export abstract class StoreView {
   /** Removes a node with everything below it. Removing what is not there succeeds if its parent is. */
   rm(asker: Asker, path: string): void {
     if (path === "/") throw new StoreError("EINVAL");
+    const node = this.#find(asker, path, "write");
     const parent = this.node(parentOf(path));
-    if (parent === undefined || this.node(path) !== undefined || !allows(parent.permissions, asker, "write")) {
-      this.#get(asker, path, "write");
-    }
-    if (parent === undefined || this.node(path) === undefined) return;
+    if (parent === undefined) throw new StoreError("ENOENT");
+    if (node === undefined) return;
     const removed = this.#subtree(path);
     const changes = removed.map((node) => ({ ...this.#change(node), exact: node !== path }));
     this.put(parentOf(path), { ...parent, children: parent.children.filter((name) => name !== nameOf(path)) });
@@ -131,14 +123,21 @@ export abstract class StoreView {
     this.changed({ ...change, readers: [...change.readers, node.permissions] });
   }
 
-  /** A node that is not there is hidden from those who could not do the same with what is above it. */
   #get(asker: Asker, path: string, what: Access): StoreNode {
-    const node = this.node(path);
+    const node = this.#find(asker, path, what);
+    if (node === undefined) throw new StoreError("ENOENT");
+    return node;
+  }
+
+  /**
+   * A node, undefined when there is none. Whether there is one is hidden from those who may not do the same with what is above it.
+   * @throws StoreError EACCES
+   */
+  #find(asker: Asker, path: string, what: Access): StoreNode | undefined {
     let nearest = path;
     while (this.node(nearest) === undefined) nearest = parentOf(nearest);
     if (!allows(this.node(nearest)?.permissions, asker, what)) throw new StoreError("EACCES");
-    if (node === undefined) throw new StoreError("ENOENT");
-    return node;
+    return nearest === path ? this.node(path) : undefined;
   }
 
   #change(path: string): Change {
@@ -157,6 +156,7 @@ export abstract class StoreView {
     return paths;
   }
 
+  /** Creates a node and its parents; that the asker may was checked. */
   #create(asker: Asker, path: string, value: Uint8Array): void {
     const missing = [path];
     let above = parentOf(path);
@@ -165,7 +165,6 @@ export abstract class StoreView {
       above = parentOf(above);
     }
     const ancestor = this.node(above) as StoreNode;
-    if (!allows(ancestor.permissions, asker, "write")) throw new StoreError("EACCES");
     if (asker !== 0 && this.nodesOwnedBy(asker) + missing.length > QUOTA.nodes) throw new StoreError("ENOSPC");
     // New nodes inherit their parent's permissions, but a guest owns what it creates.
     const inherited = ancestor.permissions.map((entry, index) =>
