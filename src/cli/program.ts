@@ -27,7 +27,7 @@ export async function commandLine(args: readonly string[], host: Host): Promise<
   const context: Context = { host, status: EXIT.GOOD };
   try {
     const [name] = args;
-    if (NOT_BUILT.some((command) => command === name)) throw new InputError("is not built yet", `ringback ${name}`);
+    if (NOT_BUILT.some((command) => command === name)) throw new InputError(`${name} is not built yet`);
     await program(context).parseAsync(args, { from: "user" });
     return context.status;
   } catch (error) {

@@ -2,6 +2,7 @@
 
 import { InputError } from "../core/errors.ts";
 import { NS_PER_MS, NS_PER_SECOND } from "../core/units.ts";
+import { oneLine } from "../debug/printable.ts";
 import { formatTime } from "../debug/time.ts";
 import { PRODUCT } from "../replay/product.ts";
 import { type Outcome, Session, type SessionResult, STOPPED } from "../replay/session.ts";
@@ -140,7 +141,12 @@ export function judge(context: Context, { run, outcomes }: SessionResult): void 
 }
 
 export function outcomeLines(outcomes: readonly Outcome[]): string {
-  return columns(outcomes.map(({ expectation, held }) => [held ? "held" : "FAILED", expectation] as const));
+  return columns(
+    outcomes.map(({ expectation, held, problem }) => {
+      const text = problem === undefined ? expectation : `${expectation} (${oneLine(problem)})`;
+      return [held ? "held" : "FAILED", text] as const;
+    }),
+  );
 }
 
 /** "domains ended after 23.400000 ms, 4200000 instructions" */

@@ -1,13 +1,26 @@
 // Part: a guest's bytes as text that is safe to show. What a guest writes is its own; nothing of it may steer the terminal of who reads it.
 
-/** A console's text with the cursor's movements and colours taken out: printable characters, tabs and line feeds stay. */
+/** Stands for "the cursor went elsewhere" while control sequences are taken out. */
+const MOVED = "\x01";
+
+/**
+ * A console's text without control sequences: printable characters, tabs and line feeds stay. Where a guest puts the cursor somewhere
+ * else a new line begins, so that what it wrote there does not run into what stood before.
+ */
 export function plainConsole(text: string): string {
   return (
     text
+      .replaceAll(MOVED, "")
       // biome-ignore lint/suspicious/noControlCharactersInRegex: control sequences are what is taken out
+      .replace(/\x1b\[[0-9;]*[Hf]/g, MOVED)
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: as above
       .replace(/\x1b(?:\[[0-?]*[ -/]*[@-~]?|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~]?)/g, "")
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: so are control characters
-      .replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, "")
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is taken out
+      .replace(/[\x00\x02-\x08\x0b-\x1f\x7f-\x9f]/g, "")
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: the mark of a moved cursor
+      .replace(/(^|\n)\x01+/g, "$1")
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: as above
+      .replace(/\x01+/g, "\n")
   );
 }
 

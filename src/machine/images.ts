@@ -29,7 +29,10 @@ export class Images {
 
   constructor(sources: Readonly<Record<string, ImageSource>>, load: ImageLoader) {
     this.#bytes = new Map(
-      Object.entries(sources).map(([name, source]) => [name, "build" in source ? source.build() : load(source)]),
+      Object.entries(sources).map(([name, source]) => [
+        name,
+        "build" in source ? built(name, source.build) : load(source),
+      ]),
     );
   }
 
@@ -59,4 +62,16 @@ export class Images {
       }
     }
   }
+}
+
+/** A scenario's code may be wrong. */
+function built(name: string, build: () => Uint8Array): Uint8Array {
+  let bytes: unknown;
+  try {
+    bytes = build();
+  } catch (error) {
+    throw new InputError(`cannot be built: ${String(error)}`, `image ${name}`, { cause: error });
+  }
+  if (!(bytes instanceof Uint8Array)) throw new InputError("its build gives no bytes", `image ${name}`);
+  return bytes;
 }

@@ -30,6 +30,8 @@ export interface SessionOptions {
 export interface Outcome {
   readonly expectation: string;
   readonly held: boolean;
+  /** What the scenario's own code threw instead of judging. */
+  readonly problem?: string;
 }
 
 export interface SessionResult {
@@ -139,10 +141,9 @@ export class Session {
     }
     const trace = new Trace(joined(this.#records), "the trace just recorded");
     const run = new FinishedRun(machine, trace, reason);
-    const outcomes = Object.entries(this.#scenario.expect).map(([expectation, holds]) => ({
-      expectation,
-      held: holds(run),
-    }));
+    const outcomes = Object.entries(this.#scenario.expect).map(([expectation, holds]) =>
+      judge(expectation, holds, run),
+    );
     return { run, outcomes, trace, sha256: this.#writer.sha256() };
   }
 
@@ -166,6 +167,15 @@ export class Session {
     this.#nextInput++;
     this.machine.type(domain, latin1(type));
     return true;
+  }
+}
+
+/** A scenario's code may be wrong; its other expectations are judged all the same. */
+function judge(expectation: string, holds: (run: Run) => boolean, run: Run): Outcome {
+  try {
+    return { expectation, held: holds(run) };
+  } catch (error) {
+    return { expectation, held: false, problem: String(error) };
   }
 }
 

@@ -180,32 +180,25 @@ function scan(bytes: Uint8Array, header: SealedRecord) {
       offset = next;
       continue;
     }
+    const tell = (what: string, problem: string) => damage.push({ what, offset, problem, cutOff: false });
     const [name] = record.cells;
+    const chunk = name === "chunk" ? checkedChunk(record) : undefined;
     const linked = record.cells[record.cells.length - 2];
-    if (previous !== undefined && !(linked instanceof Uint8Array && equalBytes(linked, previous))) {
-      damage.push({
-        what: nameAt(bytes, offset, nextChunk),
-        offset,
-        problem: "it does not follow the record before it",
-        cutOff: false,
-      });
+    if (chunk !== undefined && chunk.number > nextChunk) tell(missing(nextChunk, chunk.number - 1), "missing");
+    else if (previous !== undefined && !(linked instanceof Uint8Array && equalBytes(linked, previous))) {
+      tell(nameAt(bytes, offset, nextChunk), "it does not follow the record before it");
     }
     previous = record.hash;
     if (name === "chunk") {
-      const chunk = checkedChunk(record);
-      if (chunk === undefined) {
-        damage.push({ what: `chunk ${nextChunk}`, offset, problem: "its fields are not a chunk's", cutOff: false });
-      } else {
-        if (chunk.number > nextChunk) {
-          damage.push({ what: missing(nextChunk, chunk.number - 1), offset, problem: "missing", cutOff: false });
-        }
+      if (chunk === undefined) tell(`chunk ${nextChunk}`, "its fields are not a chunk's");
+      else {
         chunks.push(chunk);
         nextChunk = chunk.number;
       }
       nextChunk++;
     } else if (name === "end") {
       end = checkedEnd(record.cells[1]);
-      if (end === undefined) damage.push({ what: "end record", offset, problem: "lacks a field", cutOff: false });
+      if (end === undefined) tell("end record", "lacks a field");
     }
     offset += record.length;
   }

@@ -27,7 +27,7 @@ export function timeArgument(text: string): number {
   try {
     return parseTime(text);
   } catch (error) {
-    if (error instanceof InputError) throw new InvalidArgumentError(`${error.problem}.`);
+    if (error instanceof InputError) throw new InvalidArgumentError(error.problem);
     throw error;
   }
 }
