@@ -215,8 +215,7 @@ function movToDr(cpu: SystemCpu, insn: Instruction): void {
   if (dr < 4) state.setDr(dr, value);
   else if (dr === 6) state.setDr(6, (value & DR6_WRITABLE) | DR6_FIXED);
   else state.setDr(7, (value & DR7_WRITABLE) | DR7_FIXED);
-  // Pages with a data breakpoint lose their fast path, those without get it back.
-  if (dr !== 6) cpu.flushTlb(true);
+  // The engine looks at the breakpoints again when it is entered.
   cpu.checkBoundary();
 }
 
