@@ -400,7 +400,7 @@ export class VmxOperation extends NonRoot implements Snapshotable<VmxState> {
     if ((due & GUEST_REGISTERS) !== 0) state.cr0 = ((state.cr0 & CR0_LOADED) | CR0_ET) >>> 0;
     if ((due & GUEST_SEGMENTS) !== 0) state.cpl = (state.accessRights(SS) >>> AR_DPL_SHIFT) & 3;
     if ((due & TRANSLATION) !== 0) core.flushTlb(true);
-    if ((due & (GUEST_REGISTERS | GUEST_SEGMENTS | GUEST_FLAGS)) !== 0) core.modeChanged();
+    if ((due & (GUEST_REGISTERS | GUEST_SEGMENTS)) !== 0) core.modeChanged();
   }
 
   /** Registers that entry controls decide about (SDM §27.3.2.1). */

@@ -65,6 +65,8 @@ export class BoundaryLoop {
   /** A monitor-trap-flag exit is pending on the next boundary. */
   private trapPending = false;
   private timerDeadline = 0n;
+  /** What the failed delivery of {@link tryDelivery} ended in: a VM exit, else a fault. */
+  private deliveryExited = false;
   private readonly event: GuestEvent = { type: 0, vector: 0, errorCode: -1, instructionLength: 0 };
 
   constructor(core: VmxCore, nonRoot: NonRoot) {
@@ -143,9 +145,6 @@ export class BoundaryLoop {
     state.eip = eip;
     return this.deliveryExited || this.deliverFault();
   }
-
-  /** What the failed delivery of {@link tryDelivery} ended in: a VM exit, else a fault. */
-  private deliveryExited = false;
 
   /** Delivers `event`; false when a fault (in `pendingFault`) or a VM exit prevented it. */
   private tryDelivery(): boolean {

@@ -7,7 +7,7 @@
  * is not trusted: every group of checks runs at the first VM entry after it was loaded.
  */
 
-import { OFFSET, type ProcessorState, VM } from "../state.ts";
+import { AC, OFFSET, type ProcessorState, VM } from "../state.ts";
 import type { HostMemory } from "./core.ts";
 import {
   TYPE_CONTROL,
@@ -113,7 +113,7 @@ export class Vmcs {
   launched = false;
   /** Groups of checks that are due at the next VM entry. */
   due = 0;
-  /** The value last written to the RFLAGS field has reserved bits that the state block cannot hold. */
+  /** The value last written to the RFLAGS field has reserved bits that the state block cannot hold; its word has it. */
   rflagsReservedWrong = false;
   private readonly state: ProcessorState;
 
@@ -143,7 +143,7 @@ export class Vmcs {
       this.words[field.word] = this.state.get(field.live);
       if (field.width === WIDTH_64) this.words[field.word + 1] = this.state.get(field.live + 4);
     }
-    this.words[RFLAGS_WORD] = this.state.eflags;
+    if (!this.rflagsReservedWrong) this.words[RFLAGS_WORD] = this.state.eflags;
     memory.store32(this.pointer + LAUNCH_STATE_OFFSET, this.launched ? 1 : 0);
     for (let word = 0; word < VMCS_WORDS; word++) {
       memory.store32(this.pointer + DATA_OFFSET + 4 * word, this.word(word));
@@ -157,7 +157,8 @@ export class Vmcs {
   /** Bits 31:0 of a field. */
   low(field: VmcsField): number {
     if (field.live >= 0) return this.state.get(field.live);
-    return field.word === RFLAGS_WORD ? this.state.eflags >>> 0 : this.word(field.word);
+    const live = field.word === RFLAGS_WORD && !this.rflagsReservedWrong;
+    return live ? this.state.eflags >>> 0 : this.word(field.word);
   }
 
   /** Bits 63:32 of a field; 0 unless it is 64 bits wide. */
@@ -170,14 +171,14 @@ export class Vmcs {
   setLow(field: VmcsField, value: number): void {
     const next = field.width === WIDTH_16 ? value & 0xffff : value >>> 0;
     const before = this.low(field);
-    if (next === before && field.word !== RFLAGS_WORD) return;
+    if (next === before) return;
     if (field.live >= 0) this.state.set(field.live, next);
     else if (field.word === RFLAGS_WORD) this.writeRflags(next);
     else this.words[field.word] = next;
     const windowsOnly = field.word === PRIMARY_WORD && ((before ^ next) & ~WINDOW_CONTROLS) === 0;
     this.due |= windowsOnly ? WINDOWS : (GROUPS_BY_WORD[field.word] as number);
-    // The VM flag decides what segment registers must look like.
-    if (field.word === RFLAGS_WORD && ((before ^ next) & VM) !== 0) this.due |= GUEST_SEGMENTS;
+    // VM decides what segment registers must look like, AC how memory is accessed.
+    if (field.word === RFLAGS_WORD && ((before ^ next) & (VM | AC)) !== 0) this.due |= GUEST_SEGMENTS;
   }
 
   setHigh(field: VmcsField, value: number): void {
@@ -195,6 +196,7 @@ export class Vmcs {
 
   private writeRflags(value: number): void {
     this.state.eflags = value;
+    this.words[RFLAGS_WORD] = value;
     this.rflagsReservedWrong = (value & RFLAGS_FIXED) !== RFLAGS_ONE;
   }
 }
