@@ -3,15 +3,19 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Processor } from "../../src/cpu/processor.ts";
 import { javaScript } from "../../src/cpu/text.ts";
-import { createProcessor, outcome, prepare, programs, run } from "../support/programs.ts";
+import { byteStrings, createProcessor, outcome, type Program, prepare, programs, run } from "../support/programs.ts";
 
 const compiled = createProcessor();
 const printed = createProcessor(javaScript);
 
-function execute(processor: Processor, program: Parameters<typeof run>[1], pieces: readonly number[] = []) {
+function begin(processor: Processor, program: Program): number {
   prepare(processor, program);
   processor.fault(0);
-  const since = processor.retired;
+  return processor.retired;
+}
+
+function execute(processor: Processor, program: Program, pieces: readonly number[] = []) {
+  const since = begin(processor, program);
   run(processor, program, pieces);
   return outcome(processor, since);
 }
@@ -22,16 +26,47 @@ describe("the processor's back ends", () => {
       fc.property(programs, (program) => {
         expect(execute(printed, program)).toEqual(execute(compiled, program));
       }),
-      { numRuns: 3000 },
+      { numRuns: 2000 },
     );
   });
 
-  test("end in the same state however a run is cut into pieces", () => {
+  test("agree on any string of bytes", () => {
+    fc.assert(
+      fc.property(byteStrings, (program) => {
+        expect(execute(printed, program)).toEqual(execute(compiled, program));
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});
+
+describe("a run of the processor", () => {
+  test("ends in the same state however it is cut into pieces", () => {
     fc.assert(
       fc.property(programs, fc.array(fc.integer({ min: 1, max: 7 }), { maxLength: 60 }), (program, pieces) => {
         expect(execute(compiled, program, pieces)).toEqual(execute(compiled, program));
       }),
-      { numRuns: 3000 },
+      { numRuns: 2000 },
+    );
+  });
+
+  test("goes on from a snapshot as it does without", () => {
+    const copy = createProcessor();
+    fc.assert(
+      fc.property(programs, fc.integer({ min: 1, max: 50 }), (program, before) => {
+        fc.pre(before < program.budget);
+        const since = begin(compiled, program);
+        run(compiled, { ...program, budget: before });
+        copy.load(compiled.save());
+        copy.memory.load(compiled.memory.save());
+        const rest = { ...program, budget: program.budget - before };
+        copy.fault(0);
+        compiled.fault(0);
+        run(compiled, rest);
+        run(copy, rest);
+        expect(outcome(copy, since)).toEqual(outcome(compiled, since));
+      }),
+      { numRuns: 500 },
     );
   });
 });
