@@ -58,7 +58,9 @@ describe("a p2m", () => {
     p2m.clear(7);
     expect(p2m.ramPages).toBe(2);
     const seen: number[] = [];
-    p2m.forEach((gfn) => seen.push(gfn));
+    p2m.forEach((gfn) => {
+      seen.push(gfn);
+    });
     expect(seen).toEqual([0, 0x1234, 0x2_0000]);
   });
 

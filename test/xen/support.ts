@@ -71,6 +71,8 @@ export interface TestOptions {
   readonly commandLine?: string;
   readonly memoryMib?: number;
   readonly nsPerInstruction?: readonly [number, number];
+  /** Called with the hypervisor before the domain is built: programs of the control domain that want to hear of it. */
+  readonly prepare?: (xen: XenHypervisor) => void;
 }
 
 /** The default kernel is `jmp .`, for tests that call the hypervisor themselves. */
@@ -97,6 +99,7 @@ export function startMachine(options: TestOptions = {}): TestMachine {
     startDateSeconds: 1_700_000_000,
     modelDomainLatencyNs: 2_000,
   });
+  options.prepare?.(xen);
   const domain = xen.createDomain({
     name: "guest",
     memorySize,
