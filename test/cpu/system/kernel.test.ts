@@ -89,6 +89,7 @@ const words = (bytes: readonly number[]): string[] => {
 for (const [name, what] of [
   ["kernel", "a kernel sees the same interrupts, faults, rings, pages and modes as on QEMU"],
   ["segmented", "flat real mode, 16-bit segments and gates, ring 1, an LDT and PAE are as on QEMU"],
+  ["debug", "breakpoints and single-stepping are as on QEMU"],
 ] as const) {
   test(what, () => {
     const expected = read(`${name}.expected`).toString().trim().split("\n");
