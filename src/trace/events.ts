@@ -195,6 +195,16 @@ export const EVENT_KINDS = kinds({
     what: "the machine stopped, and why; steps: how many it made",
     fields: { reason: "text", retired: "uint", steps: "uint" },
   },
+  "frame-sent": {
+    id: 24,
+    what: "an Ethernet frame left a station for a link, number counts the link's frames; data: the frame with its check sequence; whole false: a collision cut it short",
+    fields: { link: "text", end: "uint", number: "uint", whole: "bool", data: "bytes" },
+  },
+  "frame-arrival": {
+    id: 25,
+    what: "a frame reached the station at an end of a link; data: what arrived, where it is not what was sent",
+    fields: { link: "text", end: "uint", number: "uint", data: "bytes?" },
+  },
 });
 
 type RequiredKeys<F extends FieldTable> = { [K in keyof F]: F[K] extends `${string}?` ? never : K }[keyof F];
