@@ -122,12 +122,14 @@ describe("small guests", () => {
         .alarm("test", () => {
           seen = [clock.now, processor.retired];
         })
-        .set(1_000_000);
+        .set(1_010_000);
+      // By then the control domain has seen the new domain's rings.
+      clock.advanceTo(10_000);
       const [vcpu] = xen.runnable();
       xen.runVcpu(vcpu!, 1_001);
-      expect([processor.retired, clock.now]).toEqual([1_001, Math.floor((1_001 * rate[0]) / rate[1])]);
+      expect([processor.retired, clock.now]).toEqual([1_001, 10_000 + Math.floor((1_001 * rate[0]) / rate[1])]);
       while (seen.length === 0) xen.runVcpu(vcpu!, 12_345_678);
-      expect(seen).toEqual([1_000_000, Math.ceil((1_000_000 * rate[1]) / rate[0])]);
+      expect(seen).toEqual([1_010_000, Math.ceil((1_000_000 * rate[1]) / rate[0])]);
     }
   });
 
