@@ -19,6 +19,8 @@ export default defineConfig({
           name,
           include: [`test/${name}/**/*.test.ts`],
           testTimeout: 120_000,
+          // The cli tests start the program as it is installed.
+          globalSetup: name === "cli" ? ["test/support/build.ts"] : [],
         },
       })),
     ],
