@@ -23,7 +23,8 @@ export class StoreGuest {
   /** Watch events taken from the ring, as "path|token". */
   readonly watchEvents: string[] = [];
   #bytes: number[] = [];
-  #requestId = 0;
+  /** Of the last request. */
+  requestId = 0;
 
   constructor(guest: Guest) {
     this.guest = guest;
@@ -97,7 +98,7 @@ export class StoreGuest {
 
   /** Sends a request of any size and waits for its reply. */
   request(type: number, payload: string, transaction = 0): StoreReply {
-    const requestId = ++this.#requestId;
+    const requestId = ++this.requestId;
     let rest = frame(type, requestId, transaction, payload);
     const replies: StoreReply[] = [];
     while (rest.length > 0) {
