@@ -81,6 +81,8 @@ export class BoundaryLoop {
     const { controls, vmcs } = this.nonRoot;
     const deadline = core.retired + budget;
     this.trapPending = false;
+    // An emulated INT n may have faulted in its delivery.
+    this.nonRoot.endDelivery();
     if (controls.preemptionTimer) this.startTimer();
     const injection = vmcs.word(ENTRY_INTERRUPTION);
     if ((injection & INTERRUPTION_VALID) !== 0 && this.inject(injection)) return;
