@@ -4,7 +4,7 @@
 // dispatch them decodes afresh. Records are freed only all together, between two instructions.
 
 import { Decoder, MAX_INSTRUCTION_LENGTH } from "./decode.ts";
-import { handlerTable, SPECIAL } from "./handlers.ts";
+import { type HandlerTable, handlerTable, SPECIAL } from "./handlers.ts";
 import {
   JUMP,
   JUMP_BASE,
@@ -40,7 +40,7 @@ interface Crossing {
 }
 
 export class CodeCache {
-  readonly handlers = handlerTable();
+  readonly handlers: HandlerTable = handlerTable();
   /** For each host-physical page one bit for each line of which something is decoded. */
   readonly lines: Uint32Array;
   /** Counts how often all records were freed. */

@@ -89,7 +89,7 @@ function whatMatters(opcode: Opcode): Matters {
 
 const MATTERS = ALL_OPCODES.map(whatMatters);
 
-class HandlerTable {
+export class HandlerTable {
   /** By index. */
   readonly handlers: readonly Handler[];
   readonly #index = new Map<number, number>();

@@ -32,6 +32,9 @@ const sideName = (side: number): string => SIDES[side] ?? `side ${side}`;
 /** Text is shown up to so many bytes: a line stays a line. */
 const SHOWN_BYTES = 96;
 
+/** Of a frame: its Ethernet header and what stands behind it. */
+const SHOWN_FRAME_BYTES = 34;
+
 function shown(bytes: Uint8Array): string {
   if (bytes.length <= SHOWN_BYTES) return quoted(bytes);
   return `${quoted(bytes.subarray(0, SHOWN_BYTES))}… (${bytes.length} bytes)`;
@@ -84,6 +87,10 @@ const DESCRIBE: { readonly [K in EventKindName]: (event: EventOf<K>) => string }
     `d${domain} ${oneLine(device)} ${sideName(side)} ${xenbusStateName(state)}`,
   "fault-injected": ({ name, detail }) => `${oneLine(name)}: ${oneLine(detail)}`,
   "state-digest": ({ digest }) => hexBytes(digest),
+  "frame-sent": ({ link, end, number, whole, data }) =>
+    `${oneLine(link)} end ${end} sends #${number}, ${plural(data.length, "byte")}${whole ? "" : ", cut short"} ${hexBytes(data.subarray(0, SHOWN_FRAME_BYTES))}`,
+  "frame-arrival": ({ link, end, number, data }) =>
+    `${oneLine(link)} end ${end} receives #${number}${data === undefined ? "" : `, changed: ${hexBytes(data.subarray(0, SHOWN_FRAME_BYTES))}`}`,
   end: ({ reason, retired }) => `${oneLine(reason)}, ${plural(retired, "instruction")} retired`,
 };
 
