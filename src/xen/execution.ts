@@ -1,7 +1,20 @@
 // Part: VM entries and exits of the vCPU that has the processor: what is injected at an entry, and how an exit finds its handler.
 
 import { assert } from "../core/errors.ts";
-import { BLOCKING_BY_MOV_SS, BLOCKING_BY_STI, IF, OFFSET, TF } from "../cpu/state.ts";
+import {
+  BLOCKING_BY_MOV_SS,
+  BLOCKING_BY_STI,
+  EAX,
+  EBX,
+  ECX,
+  EDI,
+  EDX,
+  ESI,
+  ESP,
+  IF,
+  OFFSET,
+  TF,
+} from "../cpu/state.ts";
 import {
   ENTRY_FAILURE,
   EXIT,
@@ -27,9 +40,6 @@ const PENDING_BS = 1 << 14;
 const ALL_REGISTERS = [0, 1, 2, 3, 4, 5, 6, 7] as const;
 const DEBUG_REGISTERS = [0, 1, 2, 3, 6] as const;
 const DR6_RESET = 0xffff_0ff0;
-/** General registers that carry a 32-bit hypercall's arguments: EBX, ECX, EDX, ESI, EDI. */
-const ARGUMENT_REGISTERS = [3, 1, 2, 6, 7] as const;
-const EAX = 0;
 /** Error codes that VM entry takes for exceptions (SDM Vol. 3 §27.2.1.3): all others have none. */
 const INJECTABLE_ERROR = 0x7fff;
 
@@ -70,7 +80,7 @@ export class Execution {
     if (isViolation) exit.guestPhysical = host.processor.vmx.vmread(VMCS.GUEST_PHYSICAL_ADDRESS);
     const handler = EXIT_HANDLERS.get(exit.reason);
     const value = handler?.value?.(host, vcpu, exit);
-    host.emit({
+    const event = {
       kind: "vm-exit",
       at: host.clock.now,
       domain: vcpu.domid,
@@ -79,10 +89,11 @@ export class Execution {
       qualification: exit.qualification,
       rip: host.processor.state.eip,
       retired: host.processor.retired,
-      ...(value === undefined ? {} : { value }),
-      ...(isViolation ? { gpa: exit.guestPhysical } : {}),
-      ...(exit.vectoring >>> 31 === 1 ? { vectoring: exit.vectoring } : {}),
-    });
+    } as const;
+    const { guestPhysical: gpa, vectoring } = exit;
+    if (isViolation) host.emit(vectoring >>> 31 === 1 ? { ...event, gpa, vectoring } : { ...event, gpa });
+    else if (vectoring >>> 31 === 1) host.emit({ ...event, vectoring });
+    else host.emit(value === undefined ? event : { ...event, value });
     if (handler === undefined) {
       host.crash(vcpu.domain, `unexpected VM exit: ${exitReason(exit.reason)?.name ?? exit.reason}`);
     } else {
@@ -213,15 +224,9 @@ export class Execution {
     const host = this.#host;
     const { state } = host.processor;
     const number = state.gpr(EAX);
-    const [a, b, c, d, e] = ARGUMENT_REGISTERS.map((register) => state.gpr(register)) as [
-      number,
-      number,
-      number,
-      number,
-      number,
-    ];
     const row = HYPERCALLS.get(number);
-    const call = { host, vcpu, domain: vcpu.domain, arguments: [a, b, c, d, e] } as const;
+    const values = [state.gpr(EBX), state.gpr(ECX), state.gpr(EDX), state.gpr(ESI), state.gpr(EDI)] as const;
+    const call = { host, vcpu, domain: vcpu.domain, arguments: values };
     const result = state.cpl !== 0 ? -E.XEN_EPERM : row === undefined ? -E.XEN_ENOSYS : row.handler(call);
     state.setGpr(EAX, result >>> 0);
     host.emit({
@@ -230,7 +235,7 @@ export class Execution {
       domain: vcpu.domid,
       vcpu: vcpu.id,
       number,
-      arguments: call.arguments.slice(0, row?.arguments ?? UNKNOWN_ARGUMENTS),
+      arguments: values.slice(0, row?.arguments ?? UNKNOWN_ARGUMENTS),
       result,
     });
   }
@@ -250,7 +255,7 @@ export class Execution {
     const { state, x87 } = this.#host.processor;
     for (const index of ALL_REGISTERS) {
       // ESP is in the VMCS.
-      if (index !== 4) state.setGpr(index, saved?.gpr[index] ?? 0);
+      if (index !== ESP) state.setGpr(index, saved?.gpr[index] ?? 0);
     }
     state.set(OFFSET.cr2, saved?.cr2 ?? 0);
     for (const [position, index] of DEBUG_REGISTERS.entries()) {

@@ -315,17 +315,18 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
   // Running.
 
   runnable(): readonly Vcpu[] {
-    return this.#vcpus().filter((vcpu) => vcpu.runnable);
+    const found: Vcpu[] = [];
+    for (const domain of this.domains.values()) {
+      for (const vcpu of domain.vcpus) if (vcpu.runnable) found.push(vcpu);
+    }
+    return found;
   }
 
   waiting(): readonly string[] {
-    return this.#vcpus()
-      .filter((vcpu) => vcpu.domain.status === "running" && !vcpu.runnable)
+    return Array.from(this.domains.values())
+      .filter((domain) => domain.status === "running")
+      .flatMap((domain) => domain.vcpus.filter((vcpu) => !vcpu.runnable))
       .map((vcpu) => `${vcpu.domain.name} vcpu ${vcpu.id} waits for ${vcpu.waitsFor}`);
-  }
-
-  #vcpus(): Vcpu[] {
-    return [...this.domains.values()].flatMap((domain) => domain.vcpus);
   }
 
   runVcpu(vcpu: Vcpu, budget: number): void {
