@@ -5,8 +5,9 @@
 import { Clock } from "../core/clock.ts";
 import { digest64, PageDigest } from "../core/digest.ts";
 import { InputError } from "../core/errors.ts";
+import type { GuestMemoryState } from "../core/memory.ts";
 import { RandomStreams } from "../core/random.ts";
-import { encodeSnapshot, type Snapshot, SnapshotRegistry } from "../core/snapshot.ts";
+import { encodeSnapshot, type Snapshot, type Snapshotable, SnapshotRegistry } from "../core/snapshot.ts";
 import { inverse, MIB, type Ratio, ratio, scaleCeil } from "../core/units.ts";
 import { Processor } from "../cpu/processor.ts";
 import { CS } from "../cpu/state.ts";
@@ -46,7 +47,16 @@ export interface MachineView {
   readonly bits: 16 | 32;
 }
 
-export class Machine {
+export interface MachineState {
+  memory: GuestMemoryState;
+  parts: Snapshot;
+  steps: number;
+  turn: number;
+  reason: string;
+  consoles: { domid: number; text: string }[];
+}
+
+export class Machine implements Snapshotable<MachineState> {
   readonly clock = new Clock();
   readonly processor: Processor;
   readonly hypervisor: XenHypervisor;
@@ -248,9 +258,28 @@ export class Machine {
     return new Uint8Array(digest.buffer);
   }
 
-  /** Everything but the host's memory, see {@link saveMemory}. */
-  save(): Snapshot {
-    return this.#snapshots.save();
+  /** The whole machine as plain data: a machine of the same configuration and images goes on from it as this one would have. */
+  save(): MachineState {
+    return {
+      memory: this.processor.memory.save(),
+      parts: this.#snapshots.save(),
+      steps: this.#steps,
+      turn: this.#turn,
+      reason: this.#reason,
+      consoles: Array.from(this.#console, ([domid, text]) => ({ domid, text })),
+    };
+  }
+
+  /** @throws InputError when the state is of another machine; the machine must not be used then */
+  load(state: MachineState): void {
+    this.processor.memory.load(state.memory);
+    this.#snapshots.load(state.parts);
+    this.#steps = state.steps;
+    this.#turn = state.turn;
+    this.#reason = state.reason;
+    this.#console.clear();
+    for (const { domid, text } of state.consoles) this.#console.set(domid, text);
+    this.#pages.updateAll();
   }
 
   view(): MachineView {
