@@ -4,6 +4,7 @@ import { assert } from "../core/errors.ts";
 import {
   BLOCKING_BY_MOV_SS,
   BLOCKING_BY_STI,
+  CR0_PE,
   EAX,
   EBX,
   ECX,
@@ -202,7 +203,8 @@ export class Execution {
   }
 
   inject(vcpu: Vcpu, vector: number, errorCode: number): void {
-    const hasError = errorCode >= 0;
+    // In real mode exceptions push no error code, and VM entry refuses one (SDM Vol. 3 §27.2.1.3).
+    const hasError = errorCode >= 0 && (this.#host.processor.state.cr0 & CR0_PE) !== 0;
     const type = (HARDWARE_EXCEPTION << 8) | (hasError ? INTERRUPTION_ERROR_CODE : 0);
     vcpu.injection = {
       information: (INTERRUPTION_VALID | type | vector) >>> 0,

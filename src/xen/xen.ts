@@ -8,7 +8,7 @@ import { VM_SUCCEED } from "../cpu/vmx/operation.ts";
 import type { Emit } from "../trace/events.ts";
 import { GRANT_TABLE_H, SCHED_H, XEN_H } from "./abi/constants.ts";
 import type { BackendHost, DomainServices, XenstoreClient } from "./backend-host.ts";
-import { buildDomain } from "./builder.ts";
+import { type BuilderHost, buildDomain } from "./builder.ts";
 import { ConsoleDaemon } from "./console.ts";
 import { Domain, type DomainConfig } from "./domain.ts";
 import type { EventChannels } from "./event-channels.ts";
@@ -57,6 +57,10 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
   readonly #consoles = new Map<number, ConsoleDaemon>();
   readonly #timers = new Map<Vcpu, VcpuTimers>();
   readonly #listeners: DomainListener[] = [];
+  get #builder(): BuilderHost {
+    return { memory: this.processor.memory, frames: this.frames, controlDomain: CONTROL_DOMAIN };
+  }
+
   readonly #followTime = () => this.#time.follow();
   #nextDomid = CONTROL_DOMAIN + 1;
   #current: Vcpu | undefined;
@@ -89,19 +93,23 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     const { memory, state } = this.processor;
     const p2m = P2m.create(memory, this.frames);
     if (p2m === undefined) throw new InputError("the host's memory is used up", `domain ${config.name}`);
+    const sharedInfoFrame = this.frames.allocate();
+    if (sharedInfoFrame === undefined) {
+      p2m.destroy();
+      throw new InputError("the host's memory is used up", `domain ${config.name}`);
+    }
     const access = new GuestAccess(memory, state, p2m);
-    const parts = { memory, frames: this.frames, p2m, sharedInfoFrame: this.#frame(), sink: this, access };
+    const parts = { memory, frames: this.frames, p2m, sharedInfoFrame, sink: this, access };
     const domain = new Domain(domid, config.name, parts);
     this.domains.set(domid, domain);
-    let built: ReturnType<typeof buildDomain>;
     try {
-      built = buildDomain(domain, config, { memory, frames: this.frames, controlDomain: CONTROL_DOMAIN });
+      const { entry, startInfo } = buildDomain(domain, config, this.#builder);
+      this.#addVcpu(domain, entry, startInfo);
     } catch (error) {
       this.#release(domain);
       throw error;
     }
     this.#nextDomid = domid + 1;
-    this.#addVcpu(domain, built.entry, built.startInfo);
     domain.shared.setWallClock(this.#options.startDateSeconds, 0);
     this.#state(domain, "created");
     const console = new ConsoleDaemon(this.modelDomain(CONTROL_DOMAIN), domid, domain.console.port);

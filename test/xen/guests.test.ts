@@ -80,6 +80,34 @@ describe("small guests", () => {
     expect(second.of("vm-entry")[0]).toMatchObject({ interruption: 0x8000_0b0d, errorCode: 0 });
   });
 
+  test("PAE paging can be turned on together with CR0.NE, as Linux does", () => {
+    const PDPT = 0x30_0000;
+    const machine = start({
+      kernel: pvhKernel([
+        // mov dword [PDPT], PD | P; mov dword [PD], 0x83: 2 MiB at 0
+        ...[0xc7, 0x05, 0x00, 0x00, 0x30, 0x00, 0x01, 0x10, 0x30, 0x00],
+        ...[0xc7, 0x05, 0x00, 0x10, 0x30, 0x00, 0x83, 0x00, 0x00, 0x00],
+        // mov eax, 0x20; mov cr4, eax; mov eax, PDPT; mov cr3, eax
+        ...[0xb8, 0x20, 0, 0, 0, 0x0f, 0x22, 0xe0, 0xb8, 0, 0, 0x30, 0, 0x0f, 0x22, 0xd8],
+        // mov eax, 0x80050033; mov cr0, eax; mov ebx, [0x100000]; hlt
+        ...[0xb8, 0x33, 0x00, 0x05, 0x80, 0x0f, 0x22, 0xc0, 0x8b, 0x1d, 0x00, 0x00, 0x10, 0x00, 0xf4],
+      ]),
+    });
+    machine.run();
+    expect(machine.domain.end).toBe("poweroff");
+    expect(machine.processor.state.gpr(3)).toBe(0x0000_05c7);
+    expect(machine.processor.state.cr3).toBe(PDPT);
+  });
+
+  test("an exception that the hypervisor injects in real mode has no error code", () => {
+    // mov eax, cr0; and al, 0xfe; mov cr0, eax; mov ecx, 0x12345; rdmsr
+    const code = [0x0f, 0x20, 0xc0, 0x24, 0xfe, 0x0f, 0x22, 0xc0, 0xb9, 0x45, 0x23, 0x01, 0, 0x0f, 0x32, 0xf4];
+    const machine = start({ kernel: pvhKernel(code) });
+    machine.run();
+    expect(machine.of("vm-entry")[0]).toMatchObject({ interruption: 0x8000_030d });
+    expect(machine.domain.end).toBe("triple fault");
+  });
+
   test("the time-stamp counter can be set, and an MSR that does not exist is #GP", () => {
     // mov ecx, 0x10; xor eax, eax; xor edx, edx; inc edx; wrmsr; rdtsc; hlt
     const machine = start({

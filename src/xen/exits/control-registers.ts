@@ -1,64 +1,58 @@
 // Part: accesses to CR0 and CR4 that touch bits the hypervisor owns (SDM Vol. 3 table 28-3, §25.6.6). It owns what VMX operation
-// fixes to one: CR0.NE and CR4.VMXE. The guest sees them as it wrote them, through the read shadows.
+// fixes to one: CR0.NE and CR4.VMXE. The guest sees them as it wrote them, through the read shadows. CLTS and LMSW reach neither bit,
+// and CR3 is the guest's own, so only MOV to CR0 and CR4 come here.
 
 import { GP } from "../../cpu/context.ts";
-import { CR0_NE, CR0_PE, CR0_PG, CR4_VMXE } from "../../cpu/state.ts";
-import { CR4_FIXED1 } from "../../cpu/vmx/capabilities.ts";
-import { CR_CLTS, CR_LMSW, CR_MOV_FROM, CR_MOV_TO } from "../../cpu/vmx/exit-reasons.ts";
+import { CR0_CD, CR0_ET, CR0_NE, CR0_NW, CR0_PE, CR0_PG, CR4_PAE } from "../../cpu/state.ts";
 import { VMCS } from "../../cpu/vmx/fields.ts";
 import type { HypervisorServices } from "../services.ts";
 import type { Vcpu } from "../vcpu.ts";
 import type { ExitHandler } from "./exit.ts";
 
+/** Bits of CR0 that no processor defines (SDM Vol. 3 §2.5): writing them has no effect. */
 const CR0_RESERVED = 0x1ffa_ffc0;
-const CR0_TS_BIT = 1 << 3;
-const CR0_CACHE = (1 << 30) | (1 << 29);
+/** Reserved bits of a present PDPTE, low word: 2:1 and 8:5 (SDM Vol. 3 table 4-8). */
+const PDPTE_RESERVED = 0x1e6;
+const PDPTE_FIELDS = [VMCS.GUEST_PDPTE0, VMCS.GUEST_PDPTE1, VMCS.GUEST_PDPTE2, VMCS.GUEST_PDPTE3] as const;
 
-/** Sets CR0 as MOV to CR0 does; false for a value that is #GP(0). */
-function setCr0({ processor }: HypervisorServices, value: number): boolean {
+/** Sets CR0 as MOV to CR0 does; false for what is #GP(0). */
+function setCr0({ processor }: HypervisorServices, vcpu: Vcpu, value: number): boolean {
+  const { state, vmx } = processor;
   if ((value & CR0_PG) !== 0 && (value & CR0_PE) === 0) return false;
-  // NW without CD.
-  if ((value & CR0_CACHE) === 1 << 29) return false;
-  const seen = (value & ~CR0_RESERVED) >>> 0;
-  processor.vmx.vmwrite(VMCS.CR0_READ_SHADOW, seen);
-  processor.vmx.vmwrite(VMCS.GUEST_CR0, (seen | CR0_NE) >>> 0);
+  if ((value & CR0_NW) !== 0 && (value & CR0_CD) === 0) return false;
+  const seen = ((value & ~CR0_RESERVED) | CR0_ET) >>> 0;
+  const enablesPaging = (seen & ~state.cr0 & CR0_PG) !== 0;
+  if (enablesPaging && (state.cr4 & CR4_PAE) !== 0 && !loadPdptes({ processor }, vcpu)) return false;
+  vmx.vmwrite(VMCS.CR0_READ_SHADOW, seen);
+  vmx.vmwrite(VMCS.GUEST_CR0, (seen | CR0_NE) >>> 0);
   return true;
 }
 
-/** Sets CR4; VMX is not offered to guests. */
-function setCr4({ processor }: HypervisorServices, value: number): boolean {
-  if ((value & ~(CR4_FIXED1 & ~CR4_VMXE)) !== 0) return false;
-  processor.vmx.vmwrite(VMCS.CR4_READ_SHADOW, value);
-  processor.vmx.vmwrite(VMCS.GUEST_CR4, (value | CR4_VMXE) >>> 0);
+/** Enabling PAE paging loads the four PDPTE registers from memory (SDM Vol. 3 §4.4.1); false when one is not valid. */
+function loadPdptes({ processor }: Pick<HypervisorServices, "processor">, { domain }: Vcpu): boolean {
+  const { memory, state, vmx } = processor;
+  const frame = domain.p2m.frameOf(state.cr3 >>> 12);
+  if (frame < 0) return false;
+  const table = frame * 4096 + (state.cr3 & 0xfe0);
+  const entries = PDPTE_FIELDS.map((_field, index) => [
+    memory.load32(table + 8 * index),
+    memory.load32(table + 8 * index + 4),
+  ]);
+  // Bits 63:36 are beyond the physical-address width.
+  if (entries.some(([low, high]) => (low! & 1) !== 0 && ((low! & PDPTE_RESERVED) !== 0 || high! > 15))) return false;
+  for (const [index, field] of PDPTE_FIELDS.entries()) {
+    const [low, high] = entries[index]!;
+    vmx.vmwrite(field, (BigInt(high!) << 32n) | BigInt(low!));
+  }
   return true;
-}
-
-function finish(host: HypervisorServices, vcpu: Vcpu, done: boolean): void {
-  if (done) host.skip(vcpu);
-  else host.inject(vcpu, GP, 0);
 }
 
 export const CONTROL_REGISTER_ACCESS: ExitHandler = {
-  value: (host, _vcpu, { qualification }) =>
-    ((qualification >>> 4) & 3) === CR_MOV_TO ? host.processor.state.gpr((qualification >>> 8) & 7) : undefined,
-  handle(host, vcpu, { qualification }) {
-    const { state, vmx } = host.processor;
-    const register = qualification & 15;
-    const gpr = (qualification >>> 8) & 7;
-    const seenCr0 = (state.cr0 & ~CR0_NE) | (vmx.vmread(VMCS.CR0_READ_SHADOW) & CR0_NE);
-    switch ((qualification >>> 4) & 3) {
-      case CR_MOV_TO:
-        return finish(host, vcpu, register === 0 ? setCr0(host, state.gpr(gpr)) : setCr4(host, state.gpr(gpr)));
-      case CR_MOV_FROM:
-        state.setGpr(gpr, vmx.vmread(VMCS.GUEST_CR3));
-        return host.skip(vcpu);
-      case CR_CLTS:
-        return finish(host, vcpu, setCr0(host, seenCr0 & ~CR0_TS_BIT));
-      case CR_LMSW: {
-        // LMSW loads bits 3:0 and cannot clear PE (SDM Vol. 2).
-        const word = qualification >>> 16;
-        return finish(host, vcpu, setCr0(host, (seenCr0 & ~0xe) | (word & 0xf)));
-      }
-    }
+  value: (host, _vcpu, { qualification }) => host.processor.state.gpr((qualification >>> 8) & 7),
+  handle(host, vcpu, { qualification }, value) {
+    // A write to CR4 comes here only to set VMXE, and VMX is not offered to guests.
+    const done = (qualification & 15) === 0 && value !== undefined && setCr0(host, vcpu, value);
+    if (done) host.skip(vcpu);
+    else host.inject(vcpu, GP, 0);
   },
 };
