@@ -220,6 +220,8 @@ export class CodeCache {
     this.#allocate();
     this.#words.copyWithin(record >> 2, scratch >> 2, (scratch + 2 * RECORD_STRIDE) >> 2);
     this.#crossings.set(cross, { page2, record });
+    this.#words[(cross + RECORD.link) >> 2] = record;
+    this.#words[(cross + RECORD.immediate) >> 2] = page2;
     const reaching = this.#reaching.get(page2);
     if (reaching === undefined) this.#reaching.set(page2, [cross]);
     else if (!reaching.includes(cross)) reaching.push(cross);
@@ -230,6 +232,7 @@ export class CodeCache {
     const known = this.#crossings.get(cross);
     if (known === undefined) return;
     this.#words[(known.record + RECORD.handler) >> 2] = SPECIAL.lookup;
+    this.#words[(cross + RECORD.link) >> 2] = 0;
     this.#crossings.delete(cross);
   }
 

@@ -7,6 +7,7 @@ import {
   JUMP_BASE,
   JUMP_ENTRIES,
   JUMP_STRIDE,
+  MODE,
   RECORD,
   STATE_BASE,
   segmentAddress,
@@ -173,6 +174,13 @@ function build(name: string, opcode: Opcode, variant: Variant): Handler {
   return { name, locals: c.b.locals, body: c.b.body };
 }
 
+/** Arena address of the TLB entry that `linear` can be in. */
+function tlbEntry(b: Builder, linear: Expr): Expr {
+  const strideBits = 31 - Math.clz32(TLB_STRIDE);
+  const index = linear.shrU(12 - strideBits).and((TLB_ENTRIES - 1) << strideBits);
+  return b.let(index.add(i32(0).load(32, ENGINE.tlb)));
+}
+
 function specialHandlers(): Handler[] {
   const handler = (name: string, body: (b: Builder) => void): Handler => {
     const b = new Builder();
@@ -185,7 +193,19 @@ function specialHandlers(): Handler[] {
       b.store(32, i32(0), eip, STATE_BASE + OFFSET.rip);
       b.enter();
     }),
-    handler("cross", (b) => b.dispatch(b.call("cross", [b.record, b.left]))),
+    handler("cross", (b) => {
+      // Known, with flat segments, and the next page is still where it was: its execute tag says so.
+      const next = b.let(i32(0).load(32, ENGINE.codeLinear).add(4096));
+      const entry = tlbEntry(b, next);
+      const link = b.let(b.record.load(32, RECORD.link));
+      const known = link
+        .ne(0)
+        .and(entry.load(32, TLB.executeTag).eq(next))
+        .and(entry.load(32, TLB.physical).eq(b.record.load(32, RECORD.immediate)))
+        .and(i32(0).load(32, ENGINE.mode).and(MODE.general).eqz());
+      b.if(known, () => b.dispatch(link));
+      b.dispatch(b.call("cross", [b.record, b.left]));
+    }),
     handler("slow", (b) => {
       const left = b.call("slow", [b.record, b.left]);
       b.if(left.eqz(), () => b.leave());
@@ -207,9 +227,7 @@ export function enterHandler(): Handler {
   const linear = b.let(word(STATE_BASE + OFFSET.rip).add(base));
   const page = b.let(linear.and(~0xfff));
   b.if(page.ne(word(ENGINE.codeLinear)), () => {
-    const strideBits = 31 - Math.clz32(TLB_STRIDE);
-    const index = linear.shrU(12 - strideBits).and((TLB_ENTRIES - 1) << strideBits);
-    const entry = b.let(index.add(word(ENGINE.tlb)));
+    const entry = tlbEntry(b, linear);
     const codeBase = b.let(page.sub(base));
     b.if(
       entry

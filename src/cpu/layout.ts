@@ -69,7 +69,10 @@ export const RECORD = {
   immediate: 36,
   segment: 40,
   mask: 44,
-  /** The record that a taken jump inside the page leads to; 0 before its first use. */
+  /**
+   * The record that a taken jump inside the page leads to; 0 before its first use. In a `cross` record that of the whole
+   * instruction, which is good while the second page is at the host-physical address in `immediate`.
+   */
   link: 48,
   /** opcode (16 bits) | ModRM << 16 | {@link RECORD_BITS} << 24. */
   opcode: 52,

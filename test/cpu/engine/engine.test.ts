@@ -106,6 +106,46 @@ describe("code that is written to", () => {
   });
 });
 
+describe("an instruction in two pages", () => {
+  /** MOV EAX, imm32 with the immediate in the second page; JMP back. */
+  const LAST = CODE + 0xfff;
+  const LOOP = [0xb8, 0x78, 0x56, 0x34, 0x12, 0xeb, 0xf9];
+
+  test("is executed as written, whichever page a store changes", () => {
+    const processor = bareProcessor();
+    load(processor, LAST, ...LOOP);
+    processor.state.eip = LAST;
+    processor.execute(10);
+    expect(processor.state.gpr(EAX)).toBe(0x1234_5678);
+    load(processor, LAST + 1, 0x99);
+    processor.execute(10);
+    expect(processor.state.gpr(EAX)).toBe(0x1234_5699);
+    load(processor, LAST, 0xbb);
+    processor.execute(10);
+    expect(processor.state.gpr(EBX)).toBe(0x1234_5699);
+  });
+
+  test("continues in the page that the second address is mapped to when it is executed", () => {
+    const processor = bareProcessor();
+    enablePaging(processor);
+    load(processor, LAST, ...LOOP);
+    load(processor, 0x9000, 0xef, 0xbe, 0xad, 0xde, 0xeb, 0xf9);
+    processor.state.eip = LAST;
+    processor.execute(10);
+    mapPage(processor, 0x2000, 0x9000, 7);
+    processor.execute(10);
+    expect(processor.state.gpr(EAX)).toBe(0x1234_5678);
+    processor.invalidatePage(0x2000);
+    processor.execute(10);
+    expect(processor.state.gpr(EAX)).toBe(0xdead_beef);
+    mapPage(processor, 0x2000, 0, 0);
+    processor.invalidatePage(0x2000);
+    expect(processor.execute(10)).toBe(FAULT);
+    expect(processor.pendingFault.address).toBe(0x2000);
+    expect(processor.state.eip).toBe(LAST);
+  });
+});
+
 describe("a fault", () => {
   test("leaves registers, memory and EIP as they were", () => {
     const processor = bareProcessor();
