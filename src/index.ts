@@ -10,6 +10,7 @@
 
 export { InputError, InvariantError, NotModelled } from "./core/errors.ts";
 export { type Nanoseconds, NS_PER_MS, NS_PER_SECOND, NS_PER_US } from "./core/units.ts";
+export { describeExit, exitReason } from "./cpu/vmx/exit-reasons.ts";
 export { describeDetail, describeEvent, eventJson } from "./debug/describe.ts";
 export { divergenceReport } from "./debug/report.ts";
 export { formatTime, parseTime } from "./debug/time.ts";

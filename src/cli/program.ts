@@ -3,6 +3,7 @@
 import { Command, CommanderError } from "commander";
 import { InputError, NotModelled } from "../core/errors.ts";
 import { PRODUCT } from "../replay/product.ts";
+import { defineBench } from "./commands/bench.ts";
 import { defineDemo } from "./commands/demo.ts";
 import { defineDiff } from "./commands/diff.ts";
 import { defineEvents } from "./commands/events.ts";
@@ -13,7 +14,16 @@ import { defineRun } from "./commands/run.ts";
 import { type Context, EXIT } from "./context.ts";
 import type { Host } from "./host/host.ts";
 
-const DEFINITIONS = [defineRun, defineRecord, defineReplay, defineInfo, defineEvents, defineDiff, defineDemo];
+const DEFINITIONS = [
+  defineRun,
+  defineRecord,
+  defineReplay,
+  defineInfo,
+  defineEvents,
+  defineDiff,
+  defineBench,
+  defineDemo,
+];
 
 /** Commands that ringback is meant to have and has not: whoever asks is told so, and no help lists them. */
 const NOT_BUILT = ["debug", "fuzz", "shrink", "export", "view"] as const;

@@ -13,5 +13,10 @@ export const packageRoot = existsSync(join(codeRoot, "package.json")) ? codeRoot
 
 export const scenariosFolder = join(codeRoot, "scenarios");
 
+const extension = codeRoot === packageRoot ? "ts" : "js";
+
 /** The library's entry, as users import it. */
-export const libraryEntry = join(codeRoot, "src", codeRoot === packageRoot ? "index.ts" : "index.js");
+export const libraryEntry = join(codeRoot, "src", `index.${extension}`);
+
+/** The benchmarks' entry; a package that was installed from a registry may not have it. */
+export const benchmarksEntry = join(codeRoot, "bench", `index.${extension}`);

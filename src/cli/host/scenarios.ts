@@ -29,10 +29,10 @@ export function bundledScenarios(): string[] {
 
 /**
  * @param reference a bundled scenario's name, or a path to a module
- * @param cwd folder that a path is relative to
+ * @param cwd folder that a path is relative to; the process's own by default
  * @throws InputError when there is no such scenario or its module does not give one
  */
-export async function loadScenario(reference: string, cwd: string): Promise<LoadedScenario> {
+export async function loadScenario(reference: string, cwd = process.cwd()): Promise<LoadedScenario> {
   if (MODULE.test(reference) || reference.includes("/") || reference.includes(sep)) return loadModule(reference, cwd);
   const bundled = bundledPath(reference);
   if (bundled === undefined) {
