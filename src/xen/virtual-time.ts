@@ -5,6 +5,12 @@ import type { Clock } from "../core/clock.ts";
 import { inverse, type Ratio, scaleCeil, scaleFloor } from "../core/units.ts";
 import type { TscClock } from "./time.ts";
 
+/**
+ * Alarms further away than this (18 minutes) are looked at again later: a guest may set a timer to any 64-bit time, which counted in
+ * instructions would leave the exact integers.
+ */
+const FAR_NS = 2 ** 40;
+
 export class VirtualTime {
   readonly #clock: Clock;
   readonly #tsc: TscClock;
@@ -39,11 +45,12 @@ export class VirtualTime {
     this.#offset += costNs;
   }
 
-  /** Instructions until an alarm is due; Infinity without one. */
+  /** Instructions until an alarm is due, or that can run before the next look at one far away; Infinity without one. */
   instructionsUntilAlarm(): number {
     const deadline = this.#clock.nextDeadline();
     if (deadline === undefined) return Number.POSITIVE_INFINITY;
-    return deadline <= this.#now() ? 0 : this.#instructionsUntil(deadline);
+    const now = this.#now();
+    return deadline <= now ? 0 : this.#instructionsUntil(Math.min(deadline, now + FAR_NS));
   }
 
   /**

@@ -161,6 +161,16 @@ describe("small guests", () => {
     }
   });
 
+  test("timers at the end of time disturb nobody", () => {
+    const { xen, domain, clock } = start({ nsPerInstruction: [1, 7] });
+    const [vcpu] = domain.vcpus;
+    xen.setSingleshotTimer(vcpu!, Number.MAX_SAFE_INTEGER);
+    xen.setPeriodicTimer(vcpu!, 2 ** 52);
+    for (let turn = 0; turn < 3; turn++) xen.runVcpu(vcpu!, 700_000);
+    expect(clock.now).toBeGreaterThanOrEqual(200_000);
+    expect(domain.status).toBe("running");
+  });
+
   test("two domains take turns with registers of their own", () => {
     // mov ebx, N; 1: inc ecx; jmp 1b
     const counter = (value: number) => pvhKernel([0xbb, value, 0, 0, 0, 0x41, 0xeb, 0xfd]);

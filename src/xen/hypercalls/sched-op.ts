@@ -17,6 +17,8 @@ import { copyIn, EFAULT, type Hypercall, type HypercallHandler, readU32, subOper
 const MAX_POLLED_PORTS = 128;
 /** Periods that Xen refuses: shorter than this would be interrupts without end. */
 const MIN_PERIOD_NS = 1_000_000;
+/** Longer ones too; 52 days, so that the next tick is still a time. */
+const MAX_PERIOD_NS = 2 ** 52;
 /** Times that a timer can be set to: the machine's clock ends there. */
 const MAX_TIME_NS = Number.MAX_SAFE_INTEGER;
 
@@ -103,7 +105,7 @@ function setPeriodicTimer(call: Hypercall): number {
   const request = copyIn(call, VCPU_SET_PERIODIC_TIMER, call.arguments[2]);
   if (request === undefined) return EFAULT;
   const period = time(request.period_ns);
-  if (period < MIN_PERIOD_NS || period === MAX_TIME_NS) return -E.XEN_EINVAL;
+  if (period < MIN_PERIOD_NS || period > MAX_PERIOD_NS) return -E.XEN_EINVAL;
   call.host.setPeriodicTimer(call.vcpu, period);
   return 0;
 }
