@@ -7,7 +7,7 @@ import { type GuestMemory, PAGE_SHIFT, PAGE_SIZE } from "../core/memory.ts";
 import type { Snapshotable } from "../core/snapshot.ts";
 import type { Emit } from "../trace/events.ts";
 import { GRANT_TABLE_H as G } from "./abi/constants.ts";
-import type { DomainServices, GrantMapping } from "./backend-host.ts";
+import type { BackendHost, DomainServices, GrantMapping, XenstoreClient } from "./backend-host.ts";
 import { EventChannels, type EventChannelsState, type EventNetwork, type EventSink } from "./event-channels.ts";
 import type { FrameAllocator } from "./frames.ts";
 import { GrantMappings, type GrantMappingsState, type GrantOwner } from "./grant-table.ts";
@@ -52,6 +52,25 @@ export class ModelDomain implements DomainServices, EventSink, Snapshotable<Mode
     this.#mappings = new GrantMappings(parts.frames);
     this.events = new EventChannels(domid, PORTS, this, parts.network);
     this.#upcall = parts.clock.alarm(`dom${domid} upcall`, () => this.#deliver());
+  }
+
+  /** The services together with a client of xenstore: what a back-end driver receives. */
+  withXenstore(xenstore: XenstoreClient): BackendHost {
+    const { domid, clock, emit } = this;
+    return {
+      domid,
+      clock,
+      emit,
+      xenstore,
+      mapGrant: (owner, ref, readOnly) => this.mapGrant(owner, ref, readOnly),
+      copyFromGrant: (owner, ref, offset, length) => this.copyFromGrant(owner, ref, offset, length),
+      copyToGrant: (owner, ref, offset, bytes) => this.copyToGrant(owner, ref, offset, bytes),
+      bindInterdomain: (domain, port, handler) => this.bindInterdomain(domain, port, handler),
+      notify: (port) => this.notify(port),
+      unbind: (port) => this.unbind(port),
+      adoptPort: (port, handler) => this.adoptPort(port, handler),
+      adoptMapping: (handle) => this.adoptMapping(handle),
+    };
   }
 
   setPending(port: number): boolean {

@@ -7,7 +7,7 @@ import { PAGE_SHIFT } from "../core/memory.ts";
 import { VM_SUCCEED } from "../cpu/vmx/operation.ts";
 import type { Emit } from "../trace/events.ts";
 import { GRANT_TABLE_H, SCHED_H, XEN_H } from "./abi/constants.ts";
-import type { BackendHost, DomainServices, XenstoreClient } from "./backend-host.ts";
+import type { BackendHost, XenstoreClient } from "./backend-host.ts";
 import { type BuilderHost, buildDomain } from "./builder.ts";
 import { ConsoleDaemon } from "./console.ts";
 import { Domain, type DomainConfig } from "./domain.ts";
@@ -227,21 +227,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
   }
 
   backendHost(xenstore: XenstoreClient, domid = CONTROL_DOMAIN): BackendHost {
-    const services: DomainServices = this.modelDomain(domid);
-    return {
-      domid,
-      clock: this.clock,
-      emit: this.emit,
-      xenstore,
-      mapGrant: (owner, ref, readOnly) => services.mapGrant(owner, ref, readOnly),
-      copyFromGrant: (owner, ref, offset, length) => services.copyFromGrant(owner, ref, offset, length),
-      copyToGrant: (owner, ref, offset, bytes) => services.copyToGrant(owner, ref, offset, bytes),
-      bindInterdomain: (domain, port, handler) => services.bindInterdomain(domain, port, handler),
-      notify: (port) => services.notify(port),
-      unbind: (port) => services.unbind(port),
-      adoptPort: (port, handler) => services.adoptPort(port, handler),
-      adoptMapping: (handle) => services.adoptMapping(handle),
-    };
+    return this.modelDomain(domid).withXenstore(xenstore);
   }
 
   storeRing(domid: number, handler: () => void): StoreRing {

@@ -194,12 +194,6 @@ export const VCPU_SET_SINGLESHOT_TIMER = structure("struct vcpu_set_singleshot_t
   flags: "u32",
 });
 
-export const VCPU_RUNSTATE_INFO = structure("struct vcpu_runstate_info", "vcpu.h", {
-  state: "s32",
-  state_entry_time: "u64",
-  time: ["u64", 4],
-});
-
 export const XEN_COMPILE_INFO = structure("struct xen_compile_info", "version.h", {
   compiler: ["u8", 64],
   compile_by: ["u8", 16],
@@ -301,7 +295,6 @@ export const STRUCTURES: readonly AnyStructure[] = [
   VCPU_REGISTER_VCPU_INFO,
   VCPU_SET_PERIODIC_TIMER,
   VCPU_SET_SINGLESHOT_TIMER,
-  VCPU_RUNSTATE_INFO,
   XEN_COMPILE_INFO,
   XEN_FEATURE_INFO,
   HVM_START_INFO,
