@@ -111,17 +111,7 @@ export class P2m {
 
   /** Highest guest frame that is mapped, −1 for none. */
   highestGfn(): number {
-    let table = this.#root;
-    let gfn = 0;
-    for (let level = LEVELS - 1; level >= 0; level--) {
-      let index = (1 << INDEX_BITS) - 1;
-      while (index >= 0 && (this.#memory.load32((table << PAGE_SHIFT) + index * ENTRY_SIZE) & EPT_READ) === 0) index--;
-      // Emptied tables stay, so the last entry may lead nowhere: the answer is then the highest frame it could hold.
-      if (index < 0) return level === LEVELS - 1 ? -1 : gfn * 2 ** (INDEX_BITS * (level + 1));
-      gfn = gfn * 2 ** INDEX_BITS + index;
-      table = this.#memory.load32((table << PAGE_SHIFT) + index * ENTRY_SIZE) >>> PAGE_SHIFT;
-    }
-    return gfn;
+    return this.#highest(this.#root, LEVELS - 1, 0);
   }
 
   /** Calls back for every mapped frame in ascending order. */
@@ -162,6 +152,18 @@ export class P2m {
       if (level > 0) this.#walk(low >>> PAGE_SHIFT, level - 1, number, visit);
       else visit(number, this.frameOf(number), this.typeOf(number));
     }
+  }
+
+  #highest(table: number, level: number, prefix: number): number {
+    for (let index = (1 << INDEX_BITS) - 1; index >= 0; index--) {
+      const low = this.#memory.load32((table << PAGE_SHIFT) + index * ENTRY_SIZE);
+      if ((low & EPT_READ) === 0) continue;
+      const number = prefix * 2 ** INDEX_BITS + index;
+      // A table may have been emptied again: then the frames below it come next.
+      const found = level === 0 ? number : this.#highest(low >>> PAGE_SHIFT, level - 1, number);
+      if (found >= 0) return found;
+    }
+    return -1;
   }
 
   /** Host-physical address of a frame's leaf entry, −1 when its table does not exist. */

@@ -67,6 +67,8 @@ export interface VcpuStart {
   /** EBX: guest-physical address of hvm_start_info. */
   readonly startInfo: number;
   readonly eptPointer: number;
+  /** Not 0: with it, translations outlive VM entries (SDM Vol. 3 §29.1). */
+  readonly vpid: number;
   /** Host-physical address of the MSR bitmap. */
   readonly msrBitmap: number;
 }
@@ -80,9 +82,10 @@ export function setUpVmcs({ vmx, state }: HostProcessor, start: VcpuStart): void
   };
   write(VMCS.PIN_BASED_CONTROLS, controlWord(PIN_BASED, "externalInterruptExiting", "nmiExiting"));
   write(VMCS.PRIMARY_CONTROLS, PRIMARY_BASE);
-  write(VMCS.SECONDARY_CONTROLS, controlWord(SECONDARY, "eptEnabled", "unrestrictedGuest"));
+  write(VMCS.SECONDARY_CONTROLS, controlWord(SECONDARY, "eptEnabled", "vpidEnabled", "unrestrictedGuest"));
   write(VMCS.EXIT_CONTROLS, controlWord(VM_EXIT, "saveDebugControls", "savePat", "saveEfer"));
   write(VMCS.ENTRY_CONTROLS, controlWord(VM_ENTRY, "loadDebugControls", "loadPat", "loadEfer"));
+  write(VMCS.VPID, start.vpid);
   write(VMCS.EPT_POINTER, start.eptPointer);
   write(VMCS.MSR_BITMAP, start.msrBitmap);
   write(VMCS.TSC_OFFSET, 0);

@@ -37,6 +37,9 @@ const OPEN_BUS: DeviceAccess = {
   write: () => undefined,
 };
 
+/** As many as shared_info has vcpu_info for (XEN_LEGACY_MAX_VCPUS). Equal VPIDs would do no harm: EPT pointers tell domains apart. */
+const VCPUS_PER_DOMAIN = 32;
+
 /** SHUTDOWN_ values (sched.h) by name. */
 const ENDS = ["poweroff", "reboot", "suspend", "crash", "watchdog", "soft reset"] as const;
 
@@ -130,7 +133,8 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     vmx.vmclear(region);
     this.#switchTo(vcpu);
     const eptPointer = domain.p2m.eptPointer;
-    setUpVmcs(processor, { entry, startInfo, eptPointer, msrBitmap: this.#msrBitmap });
+    const vpid = 1 + ((domain.domid * VCPUS_PER_DOMAIN + id) % 0xffff);
+    setUpVmcs(processor, { entry, startInfo, eptPointer, vpid, msrBitmap: this.#msrBitmap });
     this.updateTime(vcpu);
   }
 
