@@ -124,7 +124,7 @@ export function describeDetail(event: TraceEvent): string {
 const KIND_WIDTH = Math.max(...Object.keys(EVENT_KINDS).map(({ length }) => length));
 const TIME_WIDTH = 18;
 
-/** "         1.234567 ms  hypercall        d1v0 sched_op(SCHEDOP_yield, 0x0) = 0" */
+/** "       1.234567 ms  hypercall        d1v0 sched_op(SCHEDOP_yield, 0x0) = 0" */
 export function describeEvent(event: TraceEvent): string {
   return `${formatTime(event.at).padStart(TIME_WIDTH)}  ${event.kind.padEnd(KIND_WIDTH)}  ${describeDetail(event)}`;
 }

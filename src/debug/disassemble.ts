@@ -19,6 +19,8 @@ export function disassemble(bytes: Uint8Array, address: number, bits: 16 | 32): 
   formatter.spaceAfterOperandSeparator = true;
   formatter.hexPrefix = "0x";
   formatter.hexSuffix = "";
+  formatter.uppercaseHex = false;
+  formatter.showBranchSize = false;
   decoder.ip = BigInt(address);
   const instructions: DisassembledInstruction[] = [];
   while (decoder.canDecode) {
