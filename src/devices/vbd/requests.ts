@@ -35,7 +35,6 @@ export interface JobState {
 }
 
 const NOTHING = new Uint8Array(0);
-/** The longest discard that one request may ask for is the disk; the length is checked against it. */
 const NO_PIECES: readonly Piece[] = [];
 
 /** Checks a request and maps its grants: the job, or the status that refuses it. */
@@ -53,6 +52,8 @@ export function accept(
     case OP.WRITE:
       return readOnly ? RSP.ERROR : acceptTransfer(request, disk, host, owner);
     case OP.FLUSH_DISKCACHE:
+      // With segments it is a write behind a flush, as in Linux and QEMU.
+      if (request.segmentCount > 0) return readOnly ? RSP.ERROR : acceptTransfer(request, disk, host, owner);
       return { id, operation, sector: 0, count: 0, pieces: NO_PIECES, data: NOTHING };
     case OP.DISCARD: {
       const range = checkedRange(request.sector, request.discardSectors, disk);
@@ -74,7 +75,7 @@ function acceptTransfer(request: Request, disk: Disk, host: DomainServices, owne
   const pieces: Piece[] = [];
   for (const { ref, first, last } of segments) {
     // A write reads the guest's pages.
-    const mapping = host.mapGrant(owner, ref, operation === OP.WRITE);
+    const mapping = host.mapGrant(owner, ref, operation !== OP.READ);
     if (typeof mapping === "number") {
       release(pieces);
       return RSP.ERROR;
@@ -118,8 +119,11 @@ export function carryOut(job: Job, disk: Disk): Done {
     }
     case OP.WRITE:
       return { status: disk.write(job.sector, job.data), digest: digestOf(job.data) };
-    case OP.FLUSH_DISKCACHE:
-      return { status: disk.flush() };
+    case OP.FLUSH_DISKCACHE: {
+      const status = disk.flush();
+      if (status !== 0 || job.count === 0) return { status };
+      return { status: disk.write(job.sector, job.data), digest: digestOf(job.data) };
+    }
     default:
       return { status: disk.discard(job.sector, job.count) };
   }

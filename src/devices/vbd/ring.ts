@@ -28,11 +28,9 @@ interface Response {
 export interface RingState {
   protocol: string;
   mapping: number;
-  port: number;
   req_cons: number;
   rsp_prod: number;
   published: number;
-  seen: number;
   taken: number;
   recent: { operation: number; id: bigint; status: number }[];
 }
@@ -55,10 +53,9 @@ export class BackRing {
   /** Responses written, and responses that the front end can see (`rsp_prod`). */
   #produced: number;
   #published: number;
-  /** Requests that the front end has published, and responses that it has taken, as told to the trace. */
-  #seen: number;
+  /** Responses that the front end has taken, as told to the trace. */
   #taken: number;
-  /** The last responses, by slot, for the trace. */
+  /** The last responses written, at most as many as there are slots, for the trace. */
   #recent: Response[] = [];
 
   constructor(options: RingOptions, state?: RingState) {
@@ -68,7 +65,6 @@ export class BackRing {
     this.#consumed = state?.req_cons ?? start;
     this.#produced = state?.rsp_prod ?? start;
     this.#published = state?.published ?? start;
-    this.#seen = state?.seen ?? start;
     this.#taken = state?.taken ?? start;
     this.#recent = state?.recent.map((response) => ({ ...response })) ?? [];
   }
@@ -92,11 +88,10 @@ export class BackRing {
     // Once more after asking for a notification, for a request that came in between (RING_FINAL_CHECK_FOR_REQUESTS).
     for (let visit = 0; visit < 2; visit++) {
       const producer = this.#index("req_prod");
-      const waiting = slotsBetween(this.#consumed, producer);
-      if (waiting > RING_SIZE) return false;
+      // Requests and responses share the slots (RING_REQUEST_PROD_OVERFLOW); an index that went back is caught as well.
+      if (slotsBetween(this.#consumed, producer) > RING_SIZE - this.inFlight) return false;
       this.#notePublished(producer);
-      // A front end that has more requests out than the ring has slots would overwrite responses it has not read.
-      while (this.#consumed !== producer && this.inFlight < RING_SIZE) handle(this.#fetch());
+      while (this.#consumed !== producer) handle(this.#fetch());
       page.store32(SRING.req_event, this.#consumed + 1);
     }
     return true;
@@ -106,7 +101,8 @@ export class BackRing {
   respond(id: bigint, operation: number, status: number): void {
     const { page, protocol } = this.#options;
     page.write(slotOffset(this.#produced, protocol), encodeResponse(id, operation, status, protocol));
-    this.#recent[this.#produced & (RING_SIZE - 1)] = { operation, id, status };
+    this.#recent.push({ operation, id, status });
+    if (this.#recent.length > RING_SIZE) this.#recent.shift();
     this.#trace(BACK, this.#produced, { operation, id, status });
     this.#produced = (this.#produced + 1) >>> 0;
   }
@@ -140,9 +136,9 @@ export class BackRing {
 
   #notePublished(producer: number): void {
     const { page, protocol } = this.#options;
-    for (; this.#seen !== producer; this.#seen = (this.#seen + 1) >>> 0) {
-      const slot = page.read(slotOffset(this.#seen, protocol), LAYOUTS[protocol].slot);
-      this.#traceRequest(FRONT, this.#seen, decodeRequest(slot, protocol));
+    for (let index = this.#consumed; index !== producer; index = (index + 1) >>> 0) {
+      const slot = page.read(slotOffset(index, protocol), LAYOUTS[protocol].slot);
+      this.#traceRequest(FRONT, index, decodeRequest(slot, protocol));
     }
   }
 
@@ -150,8 +146,10 @@ export class BackRing {
   #noteTaken(): void {
     const next = (this.#options.page.load32(SRING.rsp_event) - 1) >>> 0;
     if (slotsBetween(this.#taken, next) > slotsBetween(this.#taken, this.#published)) return;
+    // Of one that has not said so for long, the last responses are told.
+    if (slotsBetween(this.#taken, next) > RING_SIZE) this.#taken = (next - RING_SIZE) >>> 0;
     for (; this.#taken !== next; this.#taken = (this.#taken + 1) >>> 0) {
-      const response = this.#recent[this.#taken & (RING_SIZE - 1)];
+      const response = this.#recent[this.#recent.length - slotsBetween(this.#taken, this.#produced)];
       if (response !== undefined) this.#trace(FRONT, this.#taken, response);
     }
   }
@@ -204,11 +202,9 @@ export class BackRing {
     return {
       protocol: this.#options.protocol,
       mapping: this.#options.page.handle,
-      port: this.#options.port,
       req_cons: this.#consumed,
       rsp_prod: this.#produced,
       published: this.#published,
-      seen: this.#seen,
       taken: this.#taken,
       recent: Array.from(this.#recent, (response) => ({ ...response })),
     };

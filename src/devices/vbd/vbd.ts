@@ -47,6 +47,8 @@ interface Waiting {
 
 export interface VbdState {
   state: number;
+  port: number;
+  releasing: boolean;
   ring: RingState | null;
   waiting: { dueNs: number; serviceNs: number; job: JobState }[];
 }
@@ -127,8 +129,7 @@ export class Vbd implements Snapshotable<VbdState> {
   }
 
   #frontChanged(): void {
-    const text = this.#host.xenstore.read(`${this.#front}/state`);
-    const state = text === undefined ? XENBUS.Unknown : /^\d{1,2}$/.test(text) ? Number(text) : -1;
+    const state = this.#frontState();
     this.#host.emit({
       kind: "xenbus-state",
       at: this.#host.clock.now,
@@ -183,16 +184,17 @@ export class Vbd implements Snapshotable<VbdState> {
       this.#switchTo(XENBUS.Closing);
       return;
     }
-    this.#adoptRing(page, port, protocol);
+    this.#port = port;
+    this.#adoptRing(page, protocol);
     this.#switchTo(XENBUS.Connected);
     this.#serve();
   }
 
-  #adoptRing(page: GrantMapping, port: number, protocol: ProtocolName, state?: RingState): void {
+  #adoptRing(page: GrantMapping, protocol: ProtocolName, state?: RingState): void {
     this.#page = page;
-    this.#port = port;
     const { frontDomid } = this.#options;
-    this.#ring = new BackRing({ host: this.#host, frontDomid, device: this.#number, protocol, page, port }, state);
+    const options = { host: this.#host, frontDomid, device: this.#number, protocol, page, port: this.#port };
+    this.#ring = new BackRing(options, state);
   }
 
   #frontNumber(name: string): number | undefined {
@@ -201,7 +203,7 @@ export class Vbd implements Snapshotable<VbdState> {
   }
 
   #serve(): void {
-    if (this.#ring === undefined || this.#state !== XENBUS.Connected) return;
+    if (this.#ring === undefined || this.#state !== XENBUS.Connected || this.#releasing) return;
     const ring = this.#ring;
     if (!ring.take((request) => this.#start(ring, request))) {
       // The indices are nonsense: this device is shut, and only this device.
@@ -220,7 +222,8 @@ export class Vbd implements Snapshotable<VbdState> {
       ring.respond(request.id, request.operation, job);
       return;
     }
-    const time = serviceNs(service, job.count, random);
+    // A discard moves no data.
+    const time = serviceNs(service, job.operation === OP.DISCARD ? 0 : job.count, random);
     // A flush is done when everything before it is.
     const before = job.operation === OP.FLUSH_DISKCACHE ? (this.#waiting.at(-1)?.dueNs ?? 0) : 0;
     const dueNs = Math.max(this.#host.clock.now, before) + time;
@@ -243,9 +246,7 @@ export class Vbd implements Snapshotable<VbdState> {
       this.#waiting.shift();
       this.#finish(next);
     }
-    if (this.#state === XENBUS.Connected) this.#ring?.push();
-    // Slots are free again: a front end that filled the ring may have more to say.
-    this.#serve();
+    if (this.#port >= 0) this.#ring?.push();
     this.#arm();
     if (this.#releasing) this.#releaseWhenIdle();
   }
@@ -265,7 +266,8 @@ export class Vbd implements Snapshotable<VbdState> {
       serviceNs: time,
       ...(done.digest === undefined ? {} : { digest: done.digest }),
     });
-    this.#ring?.respond(job.id, job.operation, done.status === 0 ? RSP.OKAY : RSP.ERROR);
+    // A front end that is gone may use its ring's page for something else already.
+    if (!this.#releasing) this.#ring?.respond(job.id, job.operation, done.status === 0 ? RSP.OKAY : RSP.ERROR);
   }
 
   /** Lets go of ring and event channel once nothing is in flight. */
@@ -279,8 +281,13 @@ export class Vbd implements Snapshotable<VbdState> {
     this.#page = undefined;
     this.#switchTo(XENBUS.Closed);
     // The front end may have asked for a new connection while the last operations were landing.
-    const front = this.#host.xenstore.read(`${this.#front}/state`);
-    if (front === String(XENBUS.Initialising)) this.#act(transition(this.#state, XENBUS.Initialising));
+    this.#act(transition(this.#state, this.#frontState()));
+  }
+
+  /** −1 when it is nonsense. */
+  #frontState(): number {
+    const text = this.#host.xenstore.read(`${this.#front}/state`);
+    return text === undefined ? XENBUS.Unknown : /^\d{1,2}$/.test(text) ? Number(text) : -1;
   }
 
   #switchTo(state: XenbusState): void {
@@ -299,6 +306,8 @@ export class Vbd implements Snapshotable<VbdState> {
   save(): VbdState {
     return {
       state: this.#state,
+      port: this.#port,
+      releasing: this.#releasing,
       ring: this.#ring?.save() ?? null,
       waiting: this.#waiting.map(({ dueNs, serviceNs: time, job }) => ({ dueNs, serviceNs: time, job: saveJob(job) })),
     };
@@ -320,11 +329,12 @@ export class Vbd implements Snapshotable<VbdState> {
     }));
     this.#ring = undefined;
     this.#page = undefined;
-    this.#port = -1;
+    this.#port = state.port;
+    this.#releasing = state.releasing;
     if (state.ring !== null && isProtocol(state.ring.protocol)) {
-      this.#adoptRing(adopt(state.ring.mapping), state.ring.port, state.ring.protocol, state.ring);
-      if (state.ring.port >= 0) this.#host.adoptPort(state.ring.port, () => this.#serve());
+      this.#adoptRing(adopt(state.ring.mapping), state.ring.protocol, state.ring);
     }
+    if (this.#port >= 0) this.#host.adoptPort(this.#port, () => this.#serve());
   }
 }
 

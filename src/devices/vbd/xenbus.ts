@@ -27,7 +27,8 @@ const TABLE: Readonly<Partial<Record<keyof typeof XENBUS, Row>>> = {
   InitWait: { Initialised: "connect", Connected: "connect", Closing: "close", Closed: "release", Unknown: "release" },
   Connected: { Closing: "close", Closed: "release", Unknown: "release", Initialising: "release" },
   Closing: { Closed: "release", Unknown: "release", Initialising: "release" },
-  Closed: { Initialising: "offer" },
+  // A front end that was quick is already further when we look.
+  Closed: { Initialising: "offer", Initialised: "connect", Connected: "connect" },
 };
 
 /** @param front any number that a guest wrote */

@@ -1,0 +1,229 @@
+// A block front end on a guest's own memory: a machine with one guest and its xvda, and the driver that a test plays.
+
+import type { RandomStream } from "../../src/core/random.ts";
+import { OverlayDisk } from "../../src/devices/block/disk.ts";
+import { type DiskFault, FaultyDisk } from "../../src/devices/block/faults.ts";
+import type { ServiceTime } from "../../src/devices/block/service.ts";
+import type { ProtocolName } from "../../src/devices/vbd/protocol.ts";
+import { Vbd } from "../../src/devices/vbd/vbd.ts";
+import { XS } from "../../src/xen/xenstore/wire.ts";
+import { StoreGuest } from "./store-guest.ts";
+import { XenMachine } from "./xen-machine.ts";
+
+/** Offsets in a slot, from io/blkif.h. */
+const SLOTS = {
+  "x86_32-abi": { size: 108, id: 4, sector: 12, segments: 20, response: 12 },
+  "x86_64-abi": { size: 112, id: 8, sector: 16, segments: 24, response: 16 },
+} as const;
+const RING_GFN = 16;
+const RING_REF = 8;
+const DATA_GFN = 20;
+const DATA_REF = 16;
+export const FRONT = "device/vbd/51712";
+export const BACK = "/local/domain/0/backend/vbd/1/51712";
+const PERMIT = 1;
+const READ_ONLY = 4;
+
+export const SECTORS = 200;
+/** Exact times: 10 µs an operation and 1 µs a sector. */
+export const SERVICE: ServiceTime = { operationNs: 10_000, perSectorNs: 1_000, jitterNs: 0 };
+
+export interface BlockOptions {
+  readonly readOnly?: boolean;
+  readonly faults?: readonly DiskFault[];
+  readonly service?: ServiceTime;
+  readonly image?: Uint8Array;
+  readonly sectors?: number;
+}
+
+export class BlockMachine {
+  readonly xen = new XenMachine();
+  readonly store: StoreGuest;
+  readonly disk: OverlayDisk;
+  readonly vbd: Vbd;
+  readonly random: RandomStream;
+
+  constructor(options: BlockOptions = {}) {
+    const { xen } = this;
+    const guest = xen.guest("first");
+    this.store = new StoreGuest(guest);
+    this.disk = new OverlayDisk(options.image ?? numbered(), options.sectors ?? SECTORS);
+    this.random = xen.random.stream("disk");
+    this.vbd = new Vbd(xen.hypervisor.backendHost(xen.xenstore.client()), {
+      frontDomid: guest.domid,
+      device: "xvda",
+      disk: new FaultyDisk(this.disk, options.faults ?? [], xen.random.stream("faults"), () => {}),
+      readOnly: options.readOnly ?? false,
+      service: options.service ?? SERVICE,
+      random: this.random,
+      grant: (path, owner, reader) => xen.xenstore.grant(path, owner, reader),
+    });
+    xen.snapshots.register("disk", 1, this.disk);
+    xen.snapshots.register("vbd", 1, this.vbd);
+    this.vbd.plug();
+    xen.settle();
+  }
+}
+
+/** Sectors that begin with their own number. */
+export function numbered(): Uint8Array {
+  return Uint8Array.from({ length: SECTORS * 512 }, (_, at) => (at % 512 === 0 ? at >> 9 : (at * 31) & 0xff));
+}
+
+export interface Reply {
+  readonly id: bigint;
+  readonly operation: number;
+  readonly status: number;
+}
+
+export type SegmentWords = readonly [ref: number, first: number, last: number];
+
+export class BlockFront {
+  readonly machine: BlockMachine;
+  readonly protocol: ProtocolName;
+  port = 0;
+  produced = 0;
+  consumed = 0;
+
+  constructor(machine: BlockMachine, protocol: ProtocolName = "x86_32-abi") {
+    this.machine = machine;
+    this.protocol = protocol;
+  }
+
+  get #guest() {
+    return this.machine.store.guest;
+  }
+
+  get backState(): number {
+    return Number(this.machine.xen.xenstore.client().read(`${BACK}/state`));
+  }
+
+  write(name: string, value: string | number): void {
+    const answer = this.machine.store.ask(XS.WRITE, `${FRONT}/${name}\0${value}`);
+    if (answer !== "OK\0") throw new Error(answer);
+  }
+
+  /** Makes a new ring, offers it and waits for the back end. */
+  connect(state = 3): this {
+    this.prepare();
+    this.write("state", state);
+    this.machine.xen.settle();
+    return this;
+  }
+
+  /** Makes a new ring and writes where it is. */
+  prepare(): void {
+    this.#guest.write(RING_GFN, 0, new Uint8Array(4096));
+    this.setIndex("req_event", 1);
+    this.setIndex("rsp_event", 1);
+    this.produced = 0;
+    this.consumed = 0;
+    this.#guest.grant(RING_REF, 0, RING_GFN, PERMIT);
+    this.port = this.#guest.domain.events.allocUnbound(0);
+    this.write("ring-ref", RING_REF);
+    this.write("event-channel", this.port);
+    this.write("protocol", this.protocol);
+  }
+
+  index(name: keyof typeof INDICES): number {
+    return this.#guest.load32(RING_GFN, INDICES[name]);
+  }
+
+  setIndex(name: keyof typeof INDICES, value: number): void {
+    this.#guest.store32(RING_GFN, INDICES[name], value >>> 0);
+  }
+
+  /** Grants data page `number`; the reference. */
+  page(number: number, readOnly = false): number {
+    this.#guest.grant(DATA_REF + number, 0, DATA_GFN + number, PERMIT | (readOnly ? READ_ONLY : 0));
+    return DATA_REF + number;
+  }
+
+  data(number: number, from = 0, length = 4096): Uint8Array {
+    return this.#guest.read(DATA_GFN + number, from, length);
+  }
+
+  fill(number: number, bytes: Uint8Array): void {
+    this.#guest.write(DATA_GFN + number, 0, bytes);
+  }
+
+  /** Writes a request into the next slot. */
+  put(
+    operation: number,
+    id: bigint,
+    sector: number | bigint,
+    segments: readonly SegmentWords[] = [],
+    count = segments.length,
+  ): void {
+    const layout = SLOTS[this.protocol];
+    const slot = new Uint8Array(layout.size).fill(0xee);
+    const view = new DataView(slot.buffer);
+    view.setUint8(0, operation);
+    view.setUint8(1, count);
+    view.setUint16(2, 51712, true);
+    view.setBigUint64(layout.id, id, true);
+    view.setBigUint64(layout.sector, BigInt(sector), true);
+    for (const [index, [ref, first, last]] of segments.slice(0, 11).entries()) {
+      view.setUint32(layout.segments + 8 * index, ref, true);
+      view.setUint8(layout.segments + 8 * index + 4, first);
+      view.setUint8(layout.segments + 8 * index + 5, last);
+    }
+    this.#guest.write(RING_GFN, 64 + (this.produced & 31) * layout.size, slot);
+    this.produced = (this.produced + 1) >>> 0;
+  }
+
+  /** A discard has its length where segments would be. */
+  putDiscard(id: bigint, sector: number | bigint, count: number | bigint): void {
+    const layout = SLOTS[this.protocol];
+    this.put(5, id, sector);
+    const length = new DataView(new ArrayBuffer(8));
+    length.setBigUint64(0, BigInt(count), true);
+    const at = 64 + ((this.produced - 1) & 31) * layout.size + layout.segments;
+    this.#guest.write(RING_GFN, at, new Uint8Array(length.buffer));
+  }
+
+  /** Publishes what was put, and notifies the back end. */
+  push(): void {
+    this.setIndex("req_prod", this.produced);
+    this.#guest.send(this.port);
+  }
+
+  /** Takes the responses that are there. */
+  take(): Reply[] {
+    const layout = SLOTS[this.protocol];
+    const replies: Reply[] = [];
+    const end = this.index("rsp_prod");
+    if ((end - this.consumed) >>> 0 > 32) throw new Error(`rsp_prod went from ${this.consumed} to ${end}`);
+    for (; this.consumed !== end; this.consumed = (this.consumed + 1) >>> 0) {
+      const bytes = this.#guest.read(RING_GFN, 64 + (this.consumed & 31) * layout.size, layout.response);
+      const view = new DataView(bytes.buffer);
+      replies.push({ id: view.getBigUint64(0, true), operation: bytes[8] ?? 0, status: view.getInt16(10, true) });
+    }
+    this.setIndex("rsp_event", this.consumed + 1);
+    return replies;
+  }
+
+  /** Puts one request and waits for its response's status; anything else than one response is an error. */
+  ask(operation: number, sector: number | bigint, segments: readonly SegmentWords[] = [], count?: number): number {
+    const id = BigInt(this.produced) + 0x1_0000_0000n;
+    this.put(operation, id, sector, segments, count);
+    return this.#answered(operation, id);
+  }
+
+  discard(sector: number | bigint, count: number | bigint): number {
+    const id = BigInt(this.produced) + 0x1_0000_0000n;
+    this.putDiscard(id, sector, count);
+    return this.#answered(5, id);
+  }
+
+  #answered(operation: number, id: bigint): number {
+    this.push();
+    this.machine.xen.settle();
+    const [reply, ...others] = this.take();
+    if (reply === undefined || others.length > 0) throw new Error(`${1 + others.length} responses to one request`);
+    if (reply.id !== id || reply.operation !== operation) throw new Error(`response to ${reply.id}, asked ${id}`);
+    return reply.status;
+  }
+}
+
+const INDICES = { req_prod: 0, req_event: 4, rsp_prod: 8, rsp_event: 12 } as const;
