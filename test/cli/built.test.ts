@@ -41,6 +41,18 @@ export default defineScenario({
 });
 `;
 
+/** What the README shows under its two commands. */
+const readmeDemo =
+  /npm start\n([\s\S]*?)```/.exec(readFileSync(join(import.meta.dirname, "../../README.md"), "utf8"))?.[1] ?? "missing";
+
+/** Figures change with every change of the machine; the words must not drift apart. */
+function withoutNumbers(text: string): string {
+  return text
+    .replaceAll(/\b[0-9a-f]{8,64}\b|\d+(\.\d+)?/g, "N")
+    .replaceAll(/[ \t]+/g, " ")
+    .trim();
+}
+
 async function exited(child: ChildProcess): Promise<number | null> {
   if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
   const [code] = (await once(child, "exit")) as [number | null];
@@ -66,6 +78,7 @@ describe("the installed program", () => {
     expect(out).toContain("xvda: verified");
     expect(out).toMatch(/^ {2}blkif-request +\d+$/m);
     expect(out).toMatch(/^identical {2}\d+ events in \d+ chunks?\nSHA-256 {4}[0-9a-f]{64}$/m);
+    expect(withoutNumbers(out)).toContain(withoutNumbers(readmeDemo));
     const trace = /ringback events (\S+)/.exec(out)?.[1];
     expect(ringback(["replay", trace ?? ""])).toMatchObject({ status: 0 });
   });
