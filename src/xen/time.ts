@@ -1,6 +1,7 @@
 // Part: virtual time as guests see it: time-stamp counter and the scale of vcpu_time_info (xen.h).
 
 import type { Clock } from "../core/clock.ts";
+import { type Ratio, ratio, scaleFloor } from "../core/units.ts";
 
 export interface TimeScale {
   /** 32.32 fixed-point nanoseconds for each (shifted) tick. */
@@ -29,17 +30,19 @@ export function timeScale(khz: number): TimeScale {
 export class TscClock {
   readonly #clock: Clock;
   readonly khz: number;
+  readonly #ticksPerNs: Ratio;
   readonly scale: TimeScale;
 
   constructor(clock: Clock, khz: number) {
     this.#clock = clock;
     this.khz = khz;
+    this.#ticksPerNs = ratio(khz, 1_000_000);
     this.scale = timeScale(khz);
   }
 
   /** The counter at a virtual time in nanoseconds. */
   at(timeNs: number): bigint {
-    return (BigInt(timeNs) * BigInt(this.khz)) / 1_000_000n;
+    return BigInt(scaleFloor(timeNs, this.#ticksPerNs));
   }
 
   get now(): bigint {
