@@ -13,7 +13,7 @@ export class Screen {
   #lineBegun = false;
   #lastDomain: string | undefined;
 
-  /** @param raw the terminal belongs to the guest: its control sequences pass, and lines need a carriage return */
+  /** @param raw the terminal belongs to the guest: its control sequences pass */
   constructor(host: Host, machine: Machine, domains: readonly string[], raw: boolean) {
     this.#host = host;
     this.#machine = machine;
@@ -35,12 +35,12 @@ export class Screen {
   /** Ends a line that a guest has left open. */
   endLine(): void {
     if (!this.#lineBegun) return;
-    this.#host.out(this.#raw ? "\r\n" : "\n");
+    this.#host.out("\n");
     this.#lineBegun = false;
   }
 
   #write(domain: string, text: string): void {
-    const shown = this.#raw ? text.replaceAll(/\r?\n/g, "\r\n") : plainConsole(text);
+    const shown = this.#raw ? text : plainConsole(text);
     if (shown === "") return;
     if (this.#domains.length === 1) this.#host.out(shown);
     else this.#host.out(this.#labelled(domain, shown));

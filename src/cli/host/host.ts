@@ -39,7 +39,7 @@ export interface KeyboardListener {
 }
 
 export interface Keyboard {
-  /** A terminal in raw mode: it shows nothing by itself, and needs a carriage return for each new line. */
+  /** A terminal in raw mode: it hands over every key and shows nothing by itself. */
   readonly raw: boolean;
   release(): void;
 }

@@ -108,7 +108,7 @@ class TerminalProgress implements Progress {
       const format = this.#total === undefined ? "{detail}" : "{bar} {percentage} % {detail}";
       const preset = cliProgress.Presets.shades_classic;
       this.#bar = new cliProgress.SingleBar({ format, clearOnComplete: true, hideCursor: true }, preset);
-      this.#bar.start(this.#total ?? 1, 0, { detail });
+      this.#bar.start(this.#total ?? 1, this.#total === undefined ? 0 : done, { detail });
     }
     this.#bar.update(this.#total === undefined ? 0 : Math.min(done, this.#total), { detail });
   }
