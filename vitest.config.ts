@@ -3,12 +3,16 @@ import { defineConfig } from "vitest/config";
 
 const named = ["properties", "conformance", "scenarios", "cli"] as const;
 
+// CI asks every run the same questions; a developer's machine asks new ones, and a failure prints the seed that repeats it.
+const setupFiles = ["test/support/seed.ts"];
+
 export default defineConfig({
   test: {
     projects: [
       {
         test: {
           name: "unit",
+          setupFiles,
           include: ["test/**/*.test.ts"],
           exclude: named.map((name) => `test/${name}/**`),
           testTimeout: 60_000,
@@ -17,6 +21,7 @@ export default defineConfig({
       ...named.map((name) => ({
         test: {
           name,
+          setupFiles,
           include: [`test/${name}/**/*.test.ts`],
           testTimeout: 120_000,
           // The cli tests start the program as it is installed.
