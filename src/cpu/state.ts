@@ -192,8 +192,7 @@ export class ProcessorState {
   setGpr8(index: number, value: number): void {
     const slot = (index & 3) << 1;
     const word = this.words[slot] as number;
-    this.words[slot] =
-      index < 4 ? (word & 0xffff_ff00) | (value & 0xff) : (word & 0xffff_00ff) | ((value & 0xff) << 8);
+    this.words[slot] = index < 4 ? (word & 0xffff_ff00) | (value & 0xff) : (word & 0xffff_00ff) | ((value & 0xff) << 8);
   }
 
   get eip(): number {
