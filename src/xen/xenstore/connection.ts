@@ -3,25 +3,17 @@
 // A guest that breaks the ring's rules finds the reason in the ring's error field and is served no more; nobody else notices.
 
 import type { EventOf } from "../../trace/events.ts";
+import { XENSTORE_DOMAIN_INTERFACE } from "../abi/structures.ts";
 import type { StoreRing } from "../hypervisor.ts";
 import { answer, type Conversation } from "./requests.ts";
 import { QUOTA, type Store, Transaction, type TransactionState } from "./store.ts";
 import type { Watch, Watches } from "./watches.ts";
 import { encodeMessage, HEADER_SIZE, type Message, PAYLOAD_MAX, toBytes, XS } from "./wire.ts";
 
-/** `struct xenstore_domain_interface`. */
-const RING = {
-  size: 1024,
-  request: 0,
-  response: 1024,
-  req_cons: 2048,
-  req_prod: 2052,
-  rsp_cons: 2056,
-  rsp_prod: 2060,
-  server_features: 2064,
-  connection: 2068,
-  error: 2072,
-} as const;
+/** Byte offsets in the ring's page, the same for every ABI. */
+const RING = XENSTORE_DOMAIN_INTERFACE.layouts.x86_32.offset;
+/** XENSTORE_RING_SIZE, in each direction. */
+const RING_SIZE = 1024;
 /** XENSTORE_SERVER_FEATURE_ERROR: the page has the error field. */
 const FEATURE_ERROR = 2;
 const ERROR_RINGIDX = 2;
@@ -149,17 +141,17 @@ export class Connection implements Conversation {
       const { page } = this.ring;
       const consumer = page.load32(RING.req_cons);
       const available = (page.load32(RING.req_prod) - consumer) >>> 0;
-      if (available > RING.size) {
+      if (available > RING_SIZE) {
         this.#break(ERROR_RINGIDX);
         return undefined;
       }
       const count = Math.min(available, wanted - this.#input.length);
       const grown = new Uint8Array(this.#input.length + count);
       grown.set(this.#input);
-      const start = consumer & (RING.size - 1);
-      const first = Math.min(count, RING.size - start);
-      grown.set(page.read(RING.request + start, first), this.#input.length);
-      grown.set(page.read(RING.request, count - first), this.#input.length + first);
+      const start = consumer & (RING_SIZE - 1);
+      const first = Math.min(count, RING_SIZE - start);
+      grown.set(page.read(RING.req + start, first), this.#input.length);
+      grown.set(page.read(RING.req, count - first), this.#input.length + first);
       page.store32(RING.req_cons, consumer + count);
       this.#input = grown;
     }
@@ -177,16 +169,16 @@ export class Connection implements Conversation {
     const { page } = this.ring;
     let producer = page.load32(RING.rsp_prod);
     const waiting = (producer - page.load32(RING.rsp_cons)) >>> 0;
-    if (waiting > RING.size) {
+    if (waiting > RING_SIZE) {
       this.#break(ERROR_RINGIDX);
       return false;
     }
-    let room = RING.size - waiting;
+    let room = RING_SIZE - waiting;
     let moved = false;
     for (let message = this.#output[0]; message !== undefined && room > 0; message = this.#output[0]) {
-      const start = producer & (RING.size - 1);
-      const count = Math.min(room, message.length - this.#sent, RING.size - start);
-      page.write(RING.response + start, message.subarray(this.#sent, this.#sent + count));
+      const start = producer & (RING_SIZE - 1);
+      const count = Math.min(room, message.length - this.#sent, RING_SIZE - start);
+      page.write(RING.rsp + start, message.subarray(this.#sent, this.#sent + count));
       producer = (producer + count) >>> 0;
       room -= count;
       this.#sent += count;
