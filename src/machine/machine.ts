@@ -9,6 +9,7 @@ import type { GuestMemoryState } from "../core/memory.ts";
 import { RandomStreams } from "../core/random.ts";
 import { encodeSnapshot, type Snapshot, type Snapshotable, SnapshotRegistry } from "../core/snapshot.ts";
 import { inverse, MIB, type Ratio, ratio, scaleCeil } from "../core/units.ts";
+import type { Backend } from "../cpu/engine.ts";
 import { Processor } from "../cpu/processor.ts";
 import { CS } from "../cpu/state.ts";
 import { type Disk, OverlayDisk } from "../devices/block/disk.ts";
@@ -74,9 +75,10 @@ export class Machine implements Snapshotable<MachineState> {
 
   /**
    * @param emit takes every event as it happens
+   * @param backend what runs the processor's handlers; nothing that the machine does may depend on it
    * @throws InputError when an image makes no domain
    */
-  constructor(config: FullMachineConfig, images: Images, seed: string, emit: Emit) {
+  constructor(config: FullMachineConfig, images: Images, seed: string, emit: Emit, backend?: Backend) {
     this.#config = config;
     this.#emit = (event) => {
       this.#listen(event);
@@ -87,6 +89,7 @@ export class Machine implements Snapshotable<MachineState> {
     const memoryMiB = config.domains.reduce((sum, domain) => sum + domain.memoryMiB + PER_DOMAIN_MIB, HYPERVISOR_MIB);
     this.processor = new Processor({
       ramBytes: memoryMiB * MIB,
+      ...(backend === undefined ? {} : { backend }),
       platform: {
         readTsc: () => this.hypervisor.readTsc(),
         instructionsUntilTsc: (tsc) => this.hypervisor.instructionsUntilTsc(tsc),
