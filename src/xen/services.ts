@@ -25,6 +25,8 @@ export interface HypervisorServices {
   readonly mmio: DeviceAccess;
   /** A guest domain by number; DOMID_SELF is the caller's to resolve. */
   domain(domid: number): Domain | undefined;
+  /** Whether there is such a domain, guest or model. */
+  exists(domid: number): boolean;
   grantOwner(domid: number): GrantOwner | undefined;
   /** Ends a domain; `reason` is a SHUTDOWN_ value. */
   shutdown(domain: Domain, reason: number): void;

@@ -208,6 +208,10 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     return this.domains.get(domid);
   }
 
+  exists(domid: number): boolean {
+    return this.eventsOf(domid) !== undefined;
+  }
+
   grantOwner(domid: number): GrantOwner | undefined {
     return this.domains.get(domid);
   }

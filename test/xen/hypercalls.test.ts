@@ -57,7 +57,7 @@ describe("hypercalls", () => {
     expect(decode(XEN_HVM_PARAM, guestRead(machine, ARGUMENT, 16)).value).toBe(0xfefffn);
     expect(param(HVM_OP_H.HVMOP_set_param, PARAMS_H.HVM_PARAM_CONSOLE_PFN, 5n)).toBe(-1);
     expect(param(HVM_OP_H.HVMOP_get_param, 39)).toBe(-22);
-    expect(param(HVM_OP_H.HVMOP_get_param, PARAMS_H.HVM_PARAM_STORE_PFN, 0n, 2)).toBe(-1);
+    expect(param(HVM_OP_H.HVMOP_get_param, PARAMS_H.HVM_PARAM_STORE_PFN, 0n, 2)).toBe(-3);
     expect(param(HVM_OP_H.HVMOP_set_param, PARAMS_H.HVM_PARAM_CALLBACK_IRQ, (2n << 56n) | 0xf3n)).toBe(0);
     expect(machine.domain.callback).toEqual({ type: "vector", vector: 0xf3 });
     param(HVM_OP_H.HVMOP_set_param, PARAMS_H.HVM_PARAM_CALLBACK_IRQ, (1n << 56n) | 0x1803n);

@@ -59,7 +59,8 @@ describe("memory_op", () => {
       place(machine, M.XENMAPSPACE_grant_table, M.XENMAPIDX_grant_table_status, 0x8_0000),
       place(machine, 77, 0, 0x8_0000),
       place(machine, M.XENMAPSPACE_shared_info, 0, 0x8_0000, 3),
-    ]).toEqual([-22, -22, -22, -22, -1]);
+      place(machine, M.XENMAPSPACE_shared_info, 0, 0x8_0000, 0),
+    ]).toEqual([-22, -22, -22, -22, -3, -1]);
     expect(machine.domain.p2m.frameOf(0x8_0000)).toBe(-1);
     const nothing = create(XEN_REMOVE_FROM_PHYSMAP, { domid: XEN_H.DOMID_SELF, gpfn: 0x8_0000 });
     expect(memoryOp(machine, M.XENMEM_remove_from_physmap, nothing)).toBe(-2);
@@ -85,7 +86,7 @@ describe("memory_op", () => {
     const self = create(XEN_MEMORY_DOMAIN, { domid: XEN_H.DOMID_SELF });
     for (const gfn of [0xfeffc, 0xfefff]) domain.p2m.clear(gfn);
     expect(memoryOp(machine, M.XENMEM_maximum_gpfn, self)).toBe(0x8_0001);
-    expect(memoryOp(machine, M.XENMEM_maximum_gpfn, create(XEN_MEMORY_DOMAIN, { domid: 3 }))).toBe(-1);
+    expect(memoryOp(machine, M.XENMEM_maximum_gpfn, create(XEN_MEMORY_DOMAIN, { domid: 3 }))).toBe(-3);
   });
 });
 

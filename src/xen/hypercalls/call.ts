@@ -68,6 +68,12 @@ export function isSelf(call: Hypercall, domid: number): boolean {
   return domid === XEN_H.DOMID_SELF || domid === call.domain.domid;
 }
 
+/** Why a guest may not act on `domid`: 0 when it is itself, −ESRCH for a domain that is not there, −EPERM for any other. */
+export function refusal(call: Hypercall, domid: number): number {
+  if (isSelf(call, domid)) return 0;
+  return call.host.exists(domid) ? -E.XEN_EPERM : -E.XEN_ESRCH;
+}
+
 /** A table of sub-operations: an unknown one is -ENOSYS. */
 export function subOperation(table: ReadonlyMap<number, HypercallHandler>, call: Hypercall, number: number): number {
   return table.get(number)?.(call) ?? -E.XEN_ENOSYS;

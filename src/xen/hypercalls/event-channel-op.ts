@@ -14,12 +14,22 @@ import {
   EVTCHN_STATUS,
   EVTCHN_UNMASK,
 } from "../abi/structures.ts";
-import { answer, copyIn, EFAULT, type Hypercall, type HypercallHandler, isSelf, subOperation } from "./call.ts";
+import {
+  answer,
+  copyIn,
+  EFAULT,
+  type Hypercall,
+  type HypercallHandler,
+  isSelf,
+  refusal,
+  subOperation,
+} from "./call.ts";
 
 function allocUnbound(call: Hypercall): number {
   const request = copyIn(call, EVTCHN_ALLOC_UNBOUND, call.arguments[1]);
   if (request === undefined) return EFAULT;
-  if (!isSelf(call, request.dom)) return -E.XEN_EPERM;
+  const refused = refusal(call, request.dom);
+  if (refused !== 0) return refused;
   const remote = isSelf(call, request.remote_dom) ? call.domain.domid : request.remote_dom;
   const port = call.domain.events.allocUnbound(remote);
   return port < 0 ? port : answer(call, EVTCHN_ALLOC_UNBOUND, call.arguments[1], { port });
@@ -50,7 +60,8 @@ function bindIpi(call: Hypercall): number {
 function status(call: Hypercall): number {
   const request = copyIn(call, EVTCHN_STATUS, call.arguments[1]);
   if (request === undefined) return EFAULT;
-  if (!isSelf(call, request.dom)) return -E.XEN_EPERM;
+  const refused = refusal(call, request.dom);
+  if (refused !== 0) return refused;
   const found = call.domain.events.status(request.port);
   if (found === undefined) return -E.XEN_EINVAL;
   const { channel, vcpu } = found;
@@ -73,7 +84,8 @@ function bindVcpu(call: Hypercall): number {
 function reset(call: Hypercall): number {
   const request = copyIn(call, EVTCHN_RESET, call.arguments[1]);
   if (request === undefined) return EFAULT;
-  if (!isSelf(call, request.dom)) return -E.XEN_EPERM;
+  const refused = refusal(call, request.dom);
+  if (refused !== 0) return refused;
   call.domain.events.reset();
   return 0;
 }

@@ -23,7 +23,7 @@ import {
   EFAULT,
   type Hypercall,
   type HypercallHandler,
-  isSelf,
+  refusal,
   subOperation,
   writeU32,
 } from "./call.ts";
@@ -109,9 +109,16 @@ const unmap = batch(GNTTAB_UNMAP_GRANT_REF, ({ host, domain }, request) => {
   return { status };
 });
 
+/** As `refusal`, in grant_table.h's terms. */
+function refusedStatus(call: Hypercall, domid: number): number {
+  const refused = refusal(call, domid);
+  return refused === 0 ? G.GNTST_okay : refused === -E.XEN_ESRCH ? G.GNTST_bad_domain : G.GNTST_permission_denied;
+}
+
 const setupTable = batch(GNTTAB_SETUP_TABLE, (call, request) => {
   const { grants } = call.domain;
-  if (!isSelf(call, request.dom)) return { status: G.GNTST_permission_denied };
+  const refused = refusedStatus(call, request.dom);
+  if (refused !== G.GNTST_okay) return { status: refused };
   if (!grants.grow(request.nr_frames)) return { status: G.GNTST_general_error };
   for (let index = 0; index < request.nr_frames; index++) {
     if (!writeU32(call, request.frame_list + 4 * index, grants.placeOf(index))) {
@@ -121,14 +128,14 @@ const setupTable = batch(GNTTAB_SETUP_TABLE, (call, request) => {
   return { status: G.GNTST_okay };
 });
 
-const querySize = batch(GNTTAB_QUERY_SIZE, (call, request) =>
-  isSelf(call, request.dom)
-    ? { nr_frames: call.domain.grants.frameCount, max_nr_frames: MAX_GRANT_FRAMES, status: G.GNTST_okay }
-    : { status: G.GNTST_permission_denied },
-);
+const querySize = batch(GNTTAB_QUERY_SIZE, (call, request) => {
+  const status = refusedStatus(call, request.dom);
+  if (status !== G.GNTST_okay) return { status };
+  return { nr_frames: call.domain.grants.frameCount, max_nr_frames: MAX_GRANT_FRAMES, status };
+});
 
 const dumpTable = batch(GNTTAB_DUMP_TABLE, (call, request) => ({
-  status: isSelf(call, request.dom) ? G.GNTST_okay : G.GNTST_permission_denied,
+  status: refusedStatus(call, request.dom),
 }));
 
 /** One side of a copy, between checks and use. */
@@ -215,7 +222,8 @@ function setVersion(call: Hypercall): number {
 function getVersion(call: Hypercall): number {
   const request = copyIn(call, GNTTAB_GET_VERSION, call.arguments[1]);
   if (request === undefined) return EFAULT;
-  if (!isSelf(call, request.dom)) return -E.XEN_EPERM;
+  const refused = refusal(call, request.dom);
+  if (refused !== 0) return refused;
   return answer(call, GNTTAB_GET_VERSION, call.arguments[1], { version: 1 });
 }
 

@@ -2,7 +2,7 @@
 
 import { ERRNO_H as E, HVM_OP_H as O, PARAMS_H as P } from "../abi/constants.ts";
 import { XEN_HVM_EVTCHN_UPCALL_VECTOR, XEN_HVM_GET_TIME, XEN_HVM_PARAM } from "../abi/structures.ts";
-import { answer, copyIn, EFAULT, type Hypercall, type HypercallHandler, isSelf, subOperation } from "./call.ts";
+import { answer, copyIn, EFAULT, type Hypercall, type HypercallHandler, refusal, subOperation } from "./call.ts";
 
 /** Parameters a guest may read of itself (Xen's hvm_allow_get_param). */
 const READABLE: ReadonlySet<number> = new Set<number>([
@@ -21,7 +21,9 @@ function getParam(call: Hypercall): number {
   const request = copyIn(call, XEN_HVM_PARAM, call.arguments[1]);
   if (request === undefined) return EFAULT;
   if (request.index >= P.HVM_NR_PARAMS) return -E.XEN_EINVAL;
-  if (!isSelf(call, request.domid) || !READABLE.has(request.index)) return -E.XEN_EPERM;
+  const refused = refusal(call, request.domid);
+  if (refused !== 0) return refused;
+  if (!READABLE.has(request.index)) return -E.XEN_EPERM;
   return answer(call, XEN_HVM_PARAM, call.arguments[1], { value: call.domain.params[request.index] ?? 0n });
 }
 
@@ -29,7 +31,9 @@ function setParam(call: Hypercall): number {
   const request = copyIn(call, XEN_HVM_PARAM, call.arguments[1]);
   if (request === undefined) return EFAULT;
   if (request.index >= P.HVM_NR_PARAMS) return -E.XEN_EINVAL;
-  if (!isSelf(call, request.domid) || !WRITABLE.has(request.index)) return -E.XEN_EPERM;
+  const refused = refusal(call, request.domid);
+  if (refused !== 0) return refused;
+  if (!WRITABLE.has(request.index)) return -E.XEN_EPERM;
   call.domain.setParam(request.index, request.value);
   return 0;
 }

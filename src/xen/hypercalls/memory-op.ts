@@ -16,8 +16,8 @@ import {
   EFAULT,
   type Hypercall,
   type HypercallHandler,
-  isSelf,
   readU32,
+  refusal,
   subOperation,
 } from "./call.ts";
 
@@ -46,7 +46,8 @@ function addToPhysmap(call: Hypercall): number {
   const { domain } = call;
   const request = copyIn(call, XEN_ADD_TO_PHYSMAP, call.arguments[1]);
   if (request === undefined) return EFAULT;
-  if (!isSelf(call, request.domid)) return -E.XEN_EPERM;
+  const refused = refusal(call, request.domid);
+  if (refused !== 0) return refused;
   switch (request.space) {
     case M.XENMAPSPACE_shared_info:
       return request.idx === 0 ? place(call, request.gpfn, domain.sharedInfoFrame, P2M_SHARED) : -E.XEN_EINVAL;
@@ -73,7 +74,8 @@ function addToPhysmap(call: Hypercall): number {
 function removeFromPhysmap(call: Hypercall): number {
   const request = copyIn(call, XEN_REMOVE_FROM_PHYSMAP, call.arguments[1]);
   if (request === undefined) return EFAULT;
-  if (!isSelf(call, request.domid)) return -E.XEN_EPERM;
+  const refused = refusal(call, request.domid);
+  if (refused !== 0) return refused;
   if (call.domain.p2m.typeOf(request.gpfn) === P2M_NONE) return -E.XEN_ENOENT;
   dropFrame(call, request.gpfn);
   return 0;
@@ -100,7 +102,8 @@ function memoryMap(call: Hypercall): number {
 function reservation(call: Hypercall, each: (call: Hypercall, first: number, count: number) => boolean): number {
   const request = copyIn(call, XEN_MEMORY_RESERVATION, call.arguments[1]);
   if (request === undefined) return EFAULT;
-  if (!isSelf(call, request.domid)) return -E.XEN_EPERM;
+  const refused = refusal(call, request.domid);
+  if (refused !== 0) return refused;
   if (request.extent_order > MAX_ORDER) return 0;
   const extents = Math.min(request.nr_extents, MAX_EXTENTS);
   for (let index = 0; index < extents; index++) {
@@ -136,7 +139,7 @@ function query(value: (call: Hypercall) => number): HypercallHandler {
   return (call) => {
     const request = copyIn(call, XEN_MEMORY_DOMAIN, call.arguments[1]);
     if (request === undefined) return EFAULT;
-    return isSelf(call, request.domid) ? value(call) : -E.XEN_EPERM;
+    return refusal(call, request.domid) || value(call);
   };
 }
 
