@@ -36,6 +36,8 @@ export function checkAbi(abi: Abi, structures: readonly AnyStructure[] = STRUCTU
     expected.set(`sizeof(${one.name})`, layout.size);
     for (const [member, type] of Object.entries(one.members)) {
       if (typeof type !== "string" && type[1] === 0 && abi === "x86_32") continue;
+      // Bit-fields have no offset in C.
+      if (member.startsWith("#")) continue;
       expected.set(`offsetof(${one.name}, ${member})`, layout.offset[member] ?? -1);
     }
   }
@@ -75,6 +77,7 @@ function cSource(
   const included = new Set([...headers, ...structures.map((one) => one.header)]);
   return [
     "#define __XEN_INTERFACE_VERSION__ 0x00040e00",
+    "#define __XEN_TOOLS__ 1",
     "#include <stddef.h>",
     "#include <stdint.h>",
     "#include <xen/xen.h>",

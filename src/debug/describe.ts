@@ -10,6 +10,7 @@ import {
   diskOperationName,
   grantStatusName,
   hypercallName,
+  ioRequestTypeName,
   resultName,
   shutdownReasonName,
   statusName,
@@ -91,6 +92,9 @@ const DESCRIBE: { readonly [K in EventKindName]: (event: EventOf<K>) => string }
     `${oneLine(link)} end ${end} sends #${number}, ${plural(data.length, "byte")}${whole ? "" : ", cut short"} ${hexBytes(data.subarray(0, SHOWN_FRAME_BYTES))}`,
   "frame-arrival": ({ link, end, number, data }) =>
     `${oneLine(link)} end ${end} receives #${number}${data === undefined ? "" : `, changed: ${hexBytes(data.subarray(0, SHOWN_FRAME_BYTES))}`}`,
+  ioreq: (event) => `${vcpuName(event)} ${describeIoRequest(event)}`,
+  "ioreq-answer": (event) =>
+    `${vcpuName(event)} ${event.refused === undefined ? (event.data === undefined ? "done" : hex(event.data)) : `refused: ${oneLine(event.refused)}`}`,
   end: ({ reason, retired }) => `${oneLine(reason)}, ${plural(retired, "instruction")} retired`,
 };
 
@@ -104,6 +108,14 @@ function describeHypercall({ number, arguments: given }: EventOf<"hypercall">): 
   const operation = given[0] === undefined ? undefined : subOperationName(number, given[0]);
   const [first, rest] = operation === undefined ? [[], given] : [[operation], given.slice(1)];
   return `${hypercallName(number)}(${[...first, ...rest.map(hex)].join(", ")})`;
+}
+
+function describeIoRequest(event: EventOf<"ioreq">): string {
+  const { type, read, address, size, count, data, pointer, down, buffered } = event;
+  const what = `${ioRequestTypeName(type)} ${read ? "read" : "write"} ${hex(address)}, ${plural(size, "byte")}`;
+  const repeated = count === undefined ? "" : ` x ${count}${down === true ? " downwards" : ""}`;
+  const value = data === undefined ? "" : `, ${pointer === true ? "data at" : "value"} ${hex(data)}`;
+  return `${what}${repeated}${value}${buffered === true ? ", buffered" : ""}`;
 }
 
 /** Segments as the catalogue lists them: gref, first, last, each three numbers. */

@@ -4,10 +4,12 @@
 import { OP, RSP } from "../devices/vbd/protocol.ts";
 import { XENBUS_NAMES } from "../devices/vbd/xenbus.ts";
 import {
+  DM_OP_H,
   ERRNO_H,
   EVENT_CHANNEL_H,
   GRANT_TABLE_H,
   HVM_OP_H,
+  IOREQ_H,
   MEMORY_H,
   PHYSDEV_H,
   SCHED_H,
@@ -42,6 +44,7 @@ const SUB_OPERATIONS: ReadonlyMap<number, Names> = new Map([
   [XEN_H.__HYPERVISOR_event_channel_op, namesOf(EVENT_CHANNEL_H, "EVTCHNOP_")],
   [XEN_H.__HYPERVISOR_physdev_op, namesOf(PHYSDEV_H, "PHYSDEVOP_")],
   [XEN_H.__HYPERVISOR_hvm_op, namesOf(HVM_OP_H, "HVMOP_")],
+  [XEN_H.__HYPERVISOR_dm_op, namesOf(DM_OP_H, "XEN_DMOP_")],
 ]);
 
 const ERRNO = namesOf(ERRNO_H, "XEN_", "XEN_");
@@ -50,6 +53,7 @@ const XENSTORE_TYPES = namesOf(XS, "");
 const BLOCK_OPERATIONS = namesOf(OP, "");
 const BLOCK_STATUS = namesOf(RSP, "");
 const DISK_OPERATIONS: Names = new Map([...["read", "write", "flush", "discard"].entries()]);
+const IO_REQUEST_TYPES = namesOf(IOREQ_H, "IOREQ_TYPE_", "IOREQ_TYPE_");
 const SHUTDOWN_REASONS = namesOf(SCHED_H, "SHUTDOWN_", "SHUTDOWN_");
 
 /** "grant_table_op", or "hypercall 55". */
@@ -96,6 +100,10 @@ export function blockStatusName(status: number): string {
 
 export function diskOperationName(operation: number): string {
   return DISK_OPERATIONS.get(operation) ?? `operation ${operation}`;
+}
+
+export function ioRequestTypeName(type: number): string {
+  return IO_REQUEST_TYPES.get(type) ?? `type ${type}`;
 }
 
 export function xenbusStateName(state: number): string {

@@ -205,6 +205,28 @@ export const EVENT_KINDS = kinds({
     what: "a frame reached the station at an end of a link; data: what arrived, where it is not what was sent",
     fields: { link: "text", end: "uint", number: "uint", data: "bytes?" },
   },
+  ioreq: {
+    id: 26,
+    what: "an I/O request for a domain's device model (hvm/ioreq.h): type IOREQ_TYPE_; pointer: data is the guest-physical address of the data; down: addresses descend; buffered: nobody waits for it",
+    fields: {
+      domain: "uint",
+      vcpu: "uint",
+      type: "uint",
+      read: "bool",
+      address: "uint",
+      size: "uint",
+      count: "uint?",
+      data: "uint?",
+      pointer: "bool?",
+      down: "bool?",
+      buffered: "bool?",
+    },
+  },
+  "ioreq-answer": {
+    id: 27,
+    what: "the device model answered an I/O request; data: what was read; refused: why it did not carry out a nonsense one",
+    fields: { domain: "uint", vcpu: "uint", data: "uint?", refused: "text?" },
+  },
 });
 
 type RequiredKeys<F extends FieldTable> = { [K in keyof F]: F[K] extends `${string}?` ? never : K }[keyof F];

@@ -126,6 +126,29 @@ const LINES: readonly (readonly [string, TraceEvent])[] = [
     "net0 end 0 receives #7, changed: 00",
     { kind: "frame-arrival", at: 0, link: "net0", end: 0, number: 7, data: Uint8Array.of(0) },
   ],
+  ["d1v0 PIO read 0x61, 1 byte", { kind: "ioreq", ...vcpu, type: 0, read: true, address: 0x61, size: 1 }],
+  [
+    "d1v0 COPY write 0xb8000, 2 bytes, value 0x741, buffered",
+    { kind: "ioreq", ...vcpu, type: 1, read: false, address: 0xb8000, size: 2, data: 0x741, buffered: true },
+  ],
+  [
+    "d1v0 PIO write 0x310, 2 bytes x 32 downwards, data at 0x8000",
+    {
+      kind: "ioreq",
+      ...vcpu,
+      type: 0,
+      read: false,
+      address: 0x310,
+      size: 2,
+      count: 32,
+      data: 0x8000,
+      pointer: true,
+      down: true,
+    },
+  ],
+  ["d1v0 0x20", { kind: "ioreq-answer", ...vcpu, data: 0x20 }],
+  ["d1v0 done", { kind: "ioreq-answer", ...vcpu }],
+  ["d1v0 refused: type 9", { kind: "ioreq-answer", ...vcpu, data: 0xff, refused: "type 9" }],
   ["domains ended, 1 instruction retired", { kind: "end", at: 0, reason: "domains ended", retired: 1, steps: 4 }],
 ];
 

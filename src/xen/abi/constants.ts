@@ -13,6 +13,7 @@ export const XEN_H = {
   __HYPERVISOR_event_channel_op: 32,
   __HYPERVISOR_physdev_op: 33,
   __HYPERVISOR_hvm_op: 34,
+  __HYPERVISOR_dm_op: 41,
   VIRQ_TIMER: 0,
   VIRQ_DEBUG: 1,
   VIRQ_XENOPROF: 7,
@@ -192,8 +193,11 @@ export const PARAMS_H = {
   HVM_PARAM_CALLBACK_IRQ: 0,
   HVM_PARAM_STORE_PFN: 1,
   HVM_PARAM_STORE_EVTCHN: 2,
+  HVM_PARAM_IOREQ_PFN: 5,
+  HVM_PARAM_BUFIOREQ_PFN: 6,
   HVM_PARAM_CONSOLE_PFN: 17,
   HVM_PARAM_CONSOLE_EVTCHN: 18,
+  HVM_PARAM_BUFIOREQ_EVTCHN: 26,
   HVM_NR_PARAMS: 39,
   HVM_PARAM_CALLBACK_TYPE_GSI: 0,
   HVM_PARAM_CALLBACK_TYPE_PCI_INTX: 1,
@@ -228,6 +232,24 @@ export const PHYSDEV_H = {
   PHYSDEVOP_get_free_pirq: 23,
 } as const;
 
+export const IOREQ_H = {
+  IOREQ_READ: 1,
+  IOREQ_WRITE: 0,
+  STATE_IOREQ_NONE: 0,
+  STATE_IOREQ_READY: 1,
+  STATE_IOREQ_INPROCESS: 2,
+  STATE_IORESP_READY: 3,
+  IOREQ_TYPE_PIO: 0,
+  IOREQ_TYPE_COPY: 1,
+  IOREQ_BUFFER_SLOT_NUM: 511,
+} as const;
+
+export const DM_OP_H = {
+  XEN_DMOP_set_pci_intx_level: 8,
+  XEN_DMOP_set_isa_irq_level: 9,
+  XEN_DMOP_set_pci_link_route: 10,
+} as const;
+
 /** Every group by its header, for the check. */
 export const CONSTANTS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   "xen.h": XEN_H,
@@ -245,4 +267,6 @@ export const CONSTANTS: Readonly<Record<string, Readonly<Record<string, number>>
   "arch-x86/cpuid.h": CPUID_H,
   "elfnote.h": ELFNOTE_H,
   "physdev.h": PHYSDEV_H,
+  "hvm/ioreq.h": IOREQ_H,
+  "hvm/dm_op.h": DM_OP_H,
 };

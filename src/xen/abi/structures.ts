@@ -258,6 +258,27 @@ export const XSD_SOCKMSG = structure("struct xsd_sockmsg", "io/xs_wire.h", {
   len: "u32",
 });
 
+/** `#control` is the byte of the bit-fields state:4, data_is_ptr:1, dir:1, df:1. */
+export const IOREQ = structure("struct ioreq", "hvm/ioreq.h", {
+  addr: "u64",
+  data: "u64",
+  count: "u32",
+  size: "u32",
+  vp_eport: "u32",
+  _pad0: "u16",
+  "#control": "u8",
+  type: "u8",
+});
+
+/** `#request` holds the bit-fields type:8, pad:1, dir:1, size:2, addr:20. */
+export const BUF_IOREQ = structure("struct buf_ioreq", "hvm/ioreq.h", { "#request": "u32", data: "u32" });
+
+export const BUFFERED_IOPAGE = structure("struct buffered_iopage", "hvm/ioreq.h", {
+  read_pointer: "u32",
+  write_pointer: "u32",
+  buf_ioreq: [BUF_IOREQ, 511],
+});
+
 export const STRUCTURES: readonly AnyStructure[] = [
   VCPU_TIME_INFO,
   VCPU_INFO,
@@ -303,4 +324,7 @@ export const STRUCTURES: readonly AnyStructure[] = [
   XENCONS_INTERFACE,
   XENSTORE_DOMAIN_INTERFACE,
   XSD_SOCKMSG,
+  IOREQ,
+  BUF_IOREQ,
+  BUFFERED_IOPAGE,
 ];
