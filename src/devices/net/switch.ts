@@ -1,0 +1,74 @@
+// Part: a learning bridge (IEEE 802.1Q-2018, sections 8.6 to 8.8): it keeps from which port a station was last heard, sends frames for it there and all
+// others everywhere. Frames are stored before they are sent on. Not modelled: spanning tree, VLANs, flow control.
+
+import type { Clock } from "../../core/clock.ts";
+import { InputError } from "../../core/errors.ts";
+import type { RandomStream } from "../../core/random.ts";
+import type { Snapshotable } from "../../core/snapshot.ts";
+import { type Nanoseconds, NS_PER_SECOND } from "../../core/units.ts";
+import { formatAddress } from "./ethernet.ts";
+import type { Medium } from "./medium.ts";
+import { Port, type PortState } from "./port.ts";
+
+/** Stations that are remembered; the one not heard for longest goes. As in a small switch. */
+const MAX_STATIONS = 1024;
+/** The standard's default ageing time. */
+const AGEING_NS = 300 * NS_PER_SECOND;
+
+export interface SwitchState {
+  ports: PortState[];
+  /** The one heard last at the end. */
+  stations: { address: string; port: number; heardNs: Nanoseconds }[];
+}
+
+export class Switch implements Snapshotable<SwitchState> {
+  readonly name: string;
+  readonly #clock: Clock;
+  readonly #ports: readonly Port[];
+  /** By address; the one heard last at the end. */
+  readonly #stations = new Map<string, { port: number; heardNs: Nanoseconds }>();
+
+  /** @param media one for each port; `random` is shared by the ports */
+  constructor(name: string, wires: { readonly clock: Clock; readonly random: RandomStream }, media: readonly Medium[]) {
+    this.name = name;
+    this.#clock = wires.clock;
+    this.#ports = media.map((medium, index) => {
+      const receive = (frame: Uint8Array) => this.#forward(index, frame);
+      return new Port(`${name} port ${index}`, { ...wires, medium, receive });
+    });
+  }
+
+  #forward(from: number, frame: Uint8Array): void {
+    const now = this.#clock.now;
+    const source = formatAddress(frame.subarray(6, 12));
+    if ((frame[6]! & 1) === 0) {
+      this.#stations.delete(source);
+      this.#stations.set(source, { port: from, heardNs: now });
+      if (this.#stations.size > MAX_STATIONS) this.#stations.delete(this.#stations.keys().next().value!);
+    }
+    const known = this.#stations.get(formatAddress(frame.subarray(0, 6)));
+    if (known !== undefined && now - known.heardNs <= AGEING_NS) {
+      if (known.port !== from) this.#ports[known.port]!.send(frame);
+      return;
+    }
+    for (const [index, port] of this.#ports.entries()) if (index !== from) port.send(frame);
+  }
+
+  save(): SwitchState {
+    return {
+      ports: this.#ports.map((port) => port.save()),
+      stations: Array.from(this.#stations, ([address, { port, heardNs }]) => ({ address, port, heardNs })),
+    };
+  }
+
+  /** @throws InputError when the snapshot is of another switch */
+  load({ ports, stations }: SwitchState): void {
+    const context = `snapshot of ${this.name}`;
+    if (ports.length !== this.#ports.length) throw new InputError(`${ports.length} ports`, context);
+    if (stations.length > MAX_STATIONS) throw new InputError(`${stations.length} stations`, context);
+    if (stations.some(({ port }) => this.#ports[port] === undefined)) throw new InputError("no such port", context);
+    for (const [index, port] of this.#ports.entries()) port.load(ports[index]!);
+    this.#stations.clear();
+    for (const { address, port, heardNs } of stations) this.#stations.set(address, { port, heardNs });
+  }
+}
