@@ -78,12 +78,12 @@ function write(writer: CborWriter, value: unknown, depth: number): void {
 function writeMap(writer: CborWriter, value: object, depth: number): void {
   const isPlain = Object.getPrototypeOf(value) === Object.prototype;
   assert(isPlain, `a ${typeof value} that is no plain object is not plain data`);
-  const entries = Object.entries(value).map(([key, item]) => ({ key, bytes: utf8.encode(key), item: item as unknown }));
-  entries.sort((a, b) => compareKeys(a.bytes, b.bytes));
+  const entries = Object.entries(value);
+  entries.sort(([a], [b]) => compareKeys(a, b));
   writer.map(entries.length);
-  for (const { key, item } of entries) {
+  for (const [key, item] of entries) {
     writer.text(key);
-    write(writer, item, depth + 1);
+    write(writer, item as unknown, depth + 1);
   }
 }
 
@@ -133,14 +133,14 @@ class Decoder {
   }
 
   #map(count: number, depth: number): PlainData {
-    let before: Uint8Array | undefined;
+    let before: string | undefined;
     const entries = this.#items(count, (): [string, PlainData] => {
       const { major, argument } = this.#head();
       if (major !== TEXT) this.#fail("a map key that is not text");
-      const key = this.#take(argument);
+      const key = this.#text(this.#take(argument));
       if (before !== undefined && compareKeys(before, key) >= 0) this.#fail("map keys out of order");
       before = key;
-      return [this.#text(key), this.value(depth + 1)];
+      return [key, this.value(depth + 1)];
     });
     return Object.fromEntries(entries);
   }
@@ -197,7 +197,17 @@ class Decoder {
 }
 
 /** The order of the encoded keys: their heads put shorter keys first. */
-function compareKeys(a: Uint8Array, b: Uint8Array): number {
+function compareKeys(a: string, b: string): number {
+  if (isAscii(a) && isAscii(b)) return a.length - b.length || (a < b ? -1 : a === b ? 0 : 1);
+  return compareBytes(utf8.encode(a), utf8.encode(b));
+}
+
+function isAscii(text: string): boolean {
+  for (let index = 0; index < text.length; index++) if (text.charCodeAt(index) > 0x7f) return false;
+  return true;
+}
+
+function compareBytes(a: Uint8Array, b: Uint8Array): number {
   if (a.length !== b.length) return a.length - b.length;
   const difference = a.findIndex((byte, index) => byte !== b[index]);
   return difference === -1 ? 0 : a[difference]! - b[difference]!;

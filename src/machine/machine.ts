@@ -225,7 +225,7 @@ export class Machine implements Snapshotable<MachineState> {
       config.image === undefined
         ? new OverlayDisk(new Uint8Array(0), config.sectors)
         : new OverlayDisk(images.bytes(config.image));
-    this.#snapshots.register(`disk ${name}`, 1, plain);
+    this.#snapshots.register(`disk ${name}`, 1, plain, () => plain.digest());
     let disk: Disk = plain;
     if (config.faults !== undefined) {
       const faulty = new FaultyDisk(plain, config.faults, this.#random.stream(`disk faults ${name}`), (detail) =>
@@ -248,8 +248,8 @@ export class Machine implements Snapshotable<MachineState> {
   }
 
   /**
-   * Digest of the whole state, 16 bytes: that of host-physical memory, then that of everything else. Only the pages written since the
-   * last digest are read again.
+   * Digest of the whole state, 16 bytes: that of host-physical memory, then that of everything else. Only what was written to memory and
+   * disks since the last digest is read again.
    */
   stateDigest(): Uint8Array {
     const { dirty } = this.processor;
@@ -257,7 +257,7 @@ export class Machine implements Snapshotable<MachineState> {
     this.processor.cleanDirtyPages();
     const digest = new DataView(new ArrayBuffer(16));
     digest.setBigUint64(0, this.#pages.value());
-    digest.setBigUint64(8, digest64(encodeSnapshot(this.#snapshots.save())));
+    digest.setBigUint64(8, digest64(encodeSnapshot(this.#snapshots.summary())));
     return new Uint8Array(digest.buffer);
   }
 

@@ -99,3 +99,10 @@ test.each([
   expect(() => decodePlain(bytes(encoding), "a.trace")).toThrow(InputError);
   expect(() => decodePlain(bytes(encoding), "a.trace")).toThrow(`a.trace: ${problem}`);
 });
+
+test("map keys stand in the order of their encodings, which is neither that of characters nor of UTF-16", () => {
+  const value = { "\u{1f600}": 1, "\uffff\uffff": 2, "\uffff": 3, z: 4, ab: 5, é: 6, "": 7, a: 8, abcd: 9 };
+  const bytes = encodePlain(value);
+  const keys = Object.keys(decodePlain(bytes, "test") as object);
+  expect(keys).toEqual(["", "a", "z", "ab", "é", "\uffff", "abcd", "\u{1f600}", "\uffff\uffff"]);
+});

@@ -75,3 +75,17 @@ test("bytes that are no snapshot are bad input", () => {
     expect(() => decodeSnapshot(encodePlain(value), "checkpoint")).toThrow(/^checkpoint: not a/);
   }
 });
+
+test("a summary holds the digest of a part that keeps one, and the state of every other", () => {
+  const registry = new SnapshotRegistry();
+  const part = (state: number) => ({ save: () => state, load: () => {} });
+  registry.register("small", 1, part(7));
+  registry.register("large", 2, part(8), () => 99n);
+  expect(registry.summary()).toEqual({
+    parts: [
+      { name: "small", version: 1, state: 7 },
+      { name: "large", version: 2, state: 99n },
+    ],
+  });
+  expect(registry.save().parts[1]).toEqual({ name: "large", version: 2, state: 8 });
+});

@@ -2,6 +2,7 @@
 // A disk is a layer over another: an image that nothing ever writes to, a copy-on-write overlay, faults. Requests reach a disk with
 // their range already checked. Not modelled here: time, which is the back end's business.
 
+import { digest64 } from "../../core/digest.ts";
 import { assert, InputError } from "../../core/errors.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 
@@ -26,6 +27,7 @@ const BLOCK_SIZE = 4096;
 const SECTORS_PER_BLOCK = BLOCK_SIZE / SECTOR_SIZE;
 /** What a block without an image, and one that was discarded, holds. Never written to. */
 const ZEROS = new Uint8Array(BLOCK_SIZE);
+const NOTHING = new Uint8Array(0);
 
 export interface OverlayState {
   /** Blocks that differ from the image, in ascending order; a discarded one has no bytes. */
@@ -39,6 +41,8 @@ export class OverlayDisk implements Disk, Snapshotable<OverlayState> {
   /** Blocks that hold anything in the image. */
   readonly #imageBlocks: number;
   readonly #blocks = new Map<number, Uint8Array>();
+  /** Digests of the blocks that were not written to since; see {@link digest}. */
+  readonly #digests = new Map<number, bigint>();
 
   /** @param image never written to; a last part sector is filled up with zeros, what lies beyond `sectorCount` is not seen */
   constructor(image: Uint8Array, sectorCount = Math.ceil(image.length / SECTOR_SIZE)) {
@@ -72,7 +76,7 @@ export class OverlayDisk implements Disk, Snapshotable<OverlayState> {
     const end = Math.floor((sector + count) / SECTORS_PER_BLOCK);
     if (first >= end) return this.write(sector, new Uint8Array(count * SECTOR_SIZE));
     this.write(sector, new Uint8Array(first * BLOCK_SIZE - sector * SECTOR_SIZE));
-    for (const number of [...this.#blocks.keys()]) if (number >= first && number < end) this.#blocks.delete(number);
+    for (const number of [...this.#blocks.keys()]) if (number >= first && number < end) this.#drop(number);
     for (let number = first; number < Math.min(end, this.#imageBlocks); number++) this.#blocks.set(number, ZEROS);
     return this.write(end * SECTORS_PER_BLOCK, new Uint8Array((sector + count) * SECTOR_SIZE - end * BLOCK_SIZE));
   }
@@ -105,13 +109,33 @@ export class OverlayDisk implements Disk, Snapshotable<OverlayState> {
     return block;
   }
 
+  #drop(number: number): void {
+    this.#blocks.delete(number);
+    this.#digests.delete(number);
+  }
+
   /** For writing. */
   #own(number: number): Uint8Array {
+    this.#digests.delete(number);
     const own = this.#blocks.get(number);
     if (own !== undefined && own !== ZEROS) return own;
     const block = this.#block(number).slice();
     this.#blocks.set(number, block);
     return block;
+  }
+
+  /** A digest of what {@link save} gives: the sum of the blocks' digests, each seeded with its number. Blocks not written to since are not read. */
+  digest(): bigint {
+    let sum = 0n;
+    for (const [number, bytes] of this.#blocks) {
+      let digest = this.#digests.get(number);
+      if (digest === undefined) {
+        digest = digest64(bytes === ZEROS ? NOTHING : bytes, number + 1);
+        this.#digests.set(number, digest);
+      }
+      sum += digest;
+    }
+    return BigInt.asUintN(64, sum);
   }
 
   save(): OverlayState {
@@ -131,6 +155,7 @@ export class OverlayDisk implements Disk, Snapshotable<OverlayState> {
       }
     }
     this.#blocks.clear();
+    this.#digests.clear();
     for (const { number, bytes } of blocks) this.#blocks.set(number, bytes.length === 0 ? ZEROS : bytes.slice());
   }
 }

@@ -108,3 +108,31 @@ test.each([
   expect(() => disk.load({ blocks: [{ number: 0, bytes: new Uint8Array(4096) }, block] })).toThrow(InputError);
   expect(disk.read(0, 40)).toEqual(sectors(0, 40));
 });
+
+test("the digest follows the contents, whatever the order in which they came", () => {
+  const one = new OverlayDisk(sectors(0, 40));
+  const other = new OverlayDisk(sectors(0, 40));
+  const seen = new Set([one.digest()]);
+  const changes: readonly ((disk: OverlayDisk) => unknown)[] = [
+    (disk) => disk.write(3, sectors(3, 1, 7)),
+    (disk) => disk.write(3, sectors(3, 1, 8)),
+    (disk) => disk.discard(0, 8),
+    (disk) => disk.write(16, sectors(16, 12, 9)),
+    (disk) => disk.discard(32, 8),
+  ];
+  for (const [index, change] of changes.entries()) {
+    change(one);
+    seen.add(one.digest());
+    expect(seen.size).toBe(index + 2);
+  }
+
+  other.discard(32, 8);
+  other.write(16, sectors(16, 12, 9));
+  other.discard(0, 8);
+  expect(other.digest()).toBe(one.digest());
+  const restored = new OverlayDisk(sectors(0, 40));
+  restored.write(8, sectors(8, 1, 99));
+  expect(restored.digest()).not.toBe(one.digest());
+  restored.load(one.save());
+  expect(restored.digest()).toBe(one.digest());
+});
