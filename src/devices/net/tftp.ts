@@ -39,6 +39,8 @@ interface Transfer {
   clientPort: number;
   file: string;
   blockSize: number;
+  /** Nothing has been acknowledged yet. */
+  isFirst: boolean;
   /** The block that waits for its acknowledgement; 0 is the option acknowledgement. */
   block: number;
   /** The option acknowledgement; empty when no option was asked for. */
@@ -103,10 +105,12 @@ export class TftpServer implements UdpService, Snapshotable<TftpState> {
       this.#error(source, sourcePort, PORT, ERROR.ILLEGAL);
     } else if (bytes === undefined) this.#error(source, sourcePort, PORT, ERROR.NOT_FOUND);
     else {
-      // The same client asking again has lost the answer: it begins anew.
-      const isSame = (other: Transfer) => other.client === source && other.clientPort === sourcePort;
-      this.#transfers = this.#transfers.filter((other) => !isSame(other));
-      if (this.#transfers.length >= MAX_TRANSFERS) this.#error(source, sourcePort, PORT, ERROR.BUSY);
+      // A client that asks again before it acknowledged anything has not had the first packet, or its request was duplicated on the way.
+      const again = this.#transfers.find(
+        (other) => other.client === source && other.clientPort === sourcePort && other.file === file && other.isFirst,
+      );
+      if (again !== undefined) this.#send(again);
+      else if (this.#transfers.length >= MAX_TRANSFERS) this.#error(source, sourcePort, PORT, ERROR.BUSY);
       else this.#open(source, sourcePort, file, bytes.length, fields.slice(2, 2 + 2 * MAX_OPTIONS));
     }
   }
@@ -133,6 +137,7 @@ export class TftpServer implements UdpService, Snapshotable<TftpState> {
       clientPort,
       file,
       blockSize,
+      isFirst: true,
       block: granted === "" ? 1 : 0,
       options: new TextEncoder().encode(granted),
       timeoutNs,
@@ -153,6 +158,7 @@ export class TftpServer implements UdpService, Snapshotable<TftpState> {
       return;
     }
     transfer.block++;
+    transfer.isFirst = false;
     transfer.tries = 0;
     this.#send(transfer);
   }
