@@ -1,6 +1,6 @@
 // What a person, a file or a script gets wrong: each has its exit status and its one line.
 
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundledScenarios } from "../../src/cli/host/scenarios.ts";
@@ -10,6 +10,7 @@ import { Trace } from "../../src/trace/reader.ts";
 import { ringback as run, temporaryFolder } from "../support/command-line.ts";
 import { recordedConsole } from "../support/recorded.ts";
 import { rewritten } from "../support/rewrite.ts";
+import { pvhKernel } from "../xen/support.ts";
 
 const folder = temporaryFolder();
 const ringback = (...args: string[]) => run({ cwd: folder.path }, ...args);
@@ -280,6 +281,45 @@ describe("a scenario", () => {
     const { status, out, err } = await ringback("run", "./fails.js");
     expect({ status, err }).toEqual({ status: 1, err: "" });
     expect(out).toMatch(/^FAILED {2}fails$/m);
+  });
+});
+
+describe("a guest that does what ringback does not model", () => {
+  // fninit; fldz; fsin; hlt
+  const sine = pvhKernel([0xdb, 0xe3, 0xd9, 0xee, 0xd9, 0xfe, 0xf4]);
+  const line = "ringback: not modelled: x87 instruction FSIN\n";
+
+  it("ends its run with status 1 and a line; the recording is whole and replays", async () => {
+    write("sine.elf", sine);
+    write(
+      "sine.js",
+      module({
+        images: '{ guest: { file: "sine.elf" } }',
+        machine: '{ domains: [{ name: "guest", kernel: "guest", memoryMiB: 4 }] }',
+        expect: '{ "it ends": (run) => run.reason.startsWith("not modelled") }',
+      }),
+    );
+    expect(await ringback("run", "./sine.js")).toMatchObject({ status: 1, err: line });
+    expect(await ringback("record", "./sine.js", "-o", "sine.trace")).toMatchObject({ status: 1, err: line });
+    expect(await ringback("replay", "sine.trace")).toMatchObject({ status: 0, err: "" });
+  });
+
+  it("is not replayed with another file in its image's place, nor without it", async () => {
+    write("sine.elf", pvhKernel([0xf4]));
+    expect(await ringback("replay", "sine.trace")).toMatchObject({
+      status: 2,
+      err: expect.stringMatching(/^ringback: image guest: differs from the one the trace was recorded with /),
+    });
+    rmSync(join(folder.path, "sine.elf"));
+    expect(await ringback("replay", "sine.trace")).toMatchObject({
+      status: 2,
+      err: `ringback: ${join(folder.path, "sine.elf")}: no such file or folder\n`,
+    });
+    rmSync(join(folder.path, "sine.js"));
+    expect(await ringback("replay", "sine.trace")).toMatchObject({
+      status: 2,
+      err: "ringback: scenario mine: its module sine.js is neither below the working folder nor beside the trace\n",
+    });
   });
 });
 

@@ -24,6 +24,9 @@ export class NodeHost implements Host {
       if (error.code !== "EPIPE") throw error;
       this.#outClosed = true;
     });
+    process.stderr.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+    });
   }
 
   out(text: string): void {
