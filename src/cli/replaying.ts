@@ -1,6 +1,8 @@
 // Part: a trace replayed to its end or to where it is left.
 
+import { oneLine } from "../debug/printable.ts";
 import { divergenceReport } from "../debug/report.ts";
+import { PRODUCT } from "../replay/product.ts";
 import { Replayer, type ReplayResult } from "../replay/replayer.ts";
 import type { Trace } from "../trace/reader.ts";
 import { type Context, columns, EXIT, plural, workForAWhile } from "./context.ts";
@@ -29,6 +31,8 @@ export function tellReplay(context: Context, trace: Trace, { divergence, events,
   const { host } = context;
   if (divergence !== undefined) {
     host.out(`${divergenceReport(divergence)}\n`);
+    const { product } = trace.header;
+    if (product !== PRODUCT) host.out(`\nThe trace was recorded by ${oneLine(product)}; this is ${PRODUCT}.\n`);
     context.status = EXIT.FINDING;
     return;
   }

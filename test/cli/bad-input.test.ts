@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundledScenarios } from "../../src/cli/host/scenarios.ts";
 import { PRODUCT } from "../../src/replay/product.ts";
 import { EVENT_KINDS } from "../../src/trace/events.ts";
+import type { TraceHeader } from "../../src/trace/format.ts";
 import { Trace } from "../../src/trace/reader.ts";
 import { ringback as run, temporaryFolder } from "../support/command-line.ts";
 import { recordedConsole } from "../support/recorded.ts";
@@ -142,6 +143,17 @@ describe("a replay", () => {
     const { status, out, err } = await ringback("replay", "tampered.trace");
     expect({ status, err }).toEqual({ status: 1, err: "" });
     expect(out).toMatch(/^diverged behind event \d+: all events of chunk 0 agree/);
+  });
+
+  it("that diverges says when another version recorded", async () => {
+    const { bytes } = recordedConsole();
+    const older = { header: (header: TraceHeader) => ({ ...header, product: "ringback 0.0.1" }) };
+    write("older.trace", rewritten(bytes, { ...older, digest: () => new Uint8Array(16) }));
+    expect((await ringback("replay", "older.trace")).out).toContain(
+      `\nThe trace was recorded by ringback 0.0.1; this is ${PRODUCT}.\n`,
+    );
+    write("same.trace", rewritten(bytes, older));
+    expect(await ringback("replay", "same.trace")).toMatchObject({ status: 0, err: "" });
   });
 
   it("wants the scenario that was recorded", async () => {
