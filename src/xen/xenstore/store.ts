@@ -315,7 +315,7 @@ export class Transaction extends StoreView {
   /** Every node looked at, with its generation at that time. */
   readonly #looked = new Map<string, number>();
   readonly #changes = new Map<string, Omit<StoreNode, "generation"> | undefined>();
-  /** The last change of each path. */
+  /** The last change of each path, in the order of the first. */
   readonly #announcements = new Map<string, Change>();
   readonly #maxNodes: number;
   /** It was refused a node, perhaps halfway through a change: it can no more be committed. */
@@ -372,7 +372,6 @@ export class Transaction extends StoreView {
   }
 
   protected override changed(change: Change): void {
-    this.#announcements.delete(change.path);
     this.#announcements.set(change.path, change);
   }
 

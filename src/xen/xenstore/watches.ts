@@ -57,8 +57,7 @@ export class Watches {
     for (const watch of this.#watches) {
       if (exact ? path !== watch.path : !isBelow(path, watch.path)) continue;
       if (!readers.some((permissions) => allows(permissions, watch.domid, "read"))) continue;
-      const suffix = watch.path === "/" ? path : path.slice(watch.path.length);
-      this.#deliver(watch, watch.given === "/" ? path : watch.given + suffix);
+      this.#deliver(watch, watch.path === "/" ? path : watch.given + path.slice(watch.path.length));
     }
   }
 

@@ -155,6 +155,7 @@ describe.each(LAYOUTS)("in the layout %s", (protocol) => {
       expect(replies.every(({ status }) => status === OKAY)).toBe(true);
     }
     expect(front.index("req_event")).toBe(161);
+    expect(front.machine.vbd.save().ring?.recent).toHaveLength(32);
   });
 
   test("a response is zeros but for what it says", () => {
@@ -257,6 +258,13 @@ describe("a disk", () => {
     expect(mappings(front)).toBe(IDLE_MAPPINGS);
   });
 
+  test("that cannot flush does not write what was to come behind the flush", () => {
+    const front = connected("x86_32-abi", { faults: [{ operation: "flush" }] });
+    expect(front.ask(FLUSH, 0)).toBe(ERROR);
+    expect(front.ask(FLUSH, 0, [[front.page(0), 0, 0]])).toBe(ERROR);
+    expect(front.machine.disk.save().blocks).toEqual([]);
+  });
+
   test("takes its time: the fixed part and a part for each sector", () => {
     const front = connected();
     const { clock } = front.machine.xen;
@@ -338,12 +346,14 @@ describe("notifications", () => {
 
   test("that mean nothing do nothing", () => {
     const front = connected();
+    front.machine.xen.events.splice(0);
     for (let turn = 0; turn < 5; turn++) {
       front.push();
       front.machine.xen.settle();
     }
     expect(front.take()).toEqual([]);
     expect(front.backState).toBe(4);
+    expect(front.machine.xen.eventsOf("ring-index").filter(({ update }) => update)).toEqual([]);
   });
 });
 
@@ -381,6 +391,8 @@ describe("a producer index that is nonsense shuts the ring, and only the ring:",
     front.machine.store.guest.send(front.port);
     front.machine.xen.settle();
     expect(front.backState).toBe(5);
+    expect(front.index("rsp_prod")).toBe(0);
+    expect(front.machine.store.guest.domain.events.channel(front.port)?.state).toBe("unbound");
     expect(mappings(front)).toBe(IDLE_MAPPINGS);
   });
 
@@ -432,7 +444,10 @@ describe("closing", () => {
     front.write("state", 6);
     expect(front.backState).toBe(4);
     expect(mappings(front)).toBe(IDLE_MAPPINGS + 4);
+    front.put(READ, 99n, 0, [[front.page(5), 0, 0]]);
+    front.push();
     front.machine.xen.settle();
+    expect(front.index("req_event")).toBe(5);
     expect(front.backState).toBe(6);
     expect(mappings(front)).toBe(IDLE_MAPPINGS - 1);
     expect(front.data(3, 0, 1)).toEqual(Uint8Array.of(3));

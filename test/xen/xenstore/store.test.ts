@@ -180,6 +180,7 @@ describe("a transaction", () => {
     while (guest.ask(XS.READ, `data/no-${answers}\0`, id) === "ERROR ENOENT") answers++;
     expect(answers).toBe(1022);
     expect(guest.ask(XS.READ, "data/more\0", id)).toBe("ERROR ENOSPC");
+    machine.xenstore.load(machine.xenstore.save());
     expect(commit(guest, id)).toBe("ERROR ENOSPC");
     expect(guest.ask(XS.READ, "data/a\0")).toBe("ERROR ENOENT");
   });

@@ -65,6 +65,7 @@ describe("a malformed request is answered with", () => {
     ["EINVAL when a path has no NUL", XS.READ, "name", "EINVAL"],
     ["EINVAL when there is nothing at all", XS.READ, "", "EINVAL"],
     ["EINVAL when something follows the only string", XS.READ, "name\0more\0", "EINVAL"],
+    ["EINVAL when something without a NUL follows it", XS.READ, "name\0x", "EINVAL"],
     ["EINVAL when a path is empty", XS.READ, "\0", "EINVAL"],
     ["EINVAL when a path has an empty name", XS.READ, "data//x\0", "EINVAL"],
     ["EINVAL when a path ends in a slash", XS.DIRECTORY, "data/\0", "EINVAL"],
