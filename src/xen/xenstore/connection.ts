@@ -95,8 +95,7 @@ export class Connection implements Conversation {
     // The protocol has no way to say it, so it is not said (as in xenstored).
     if (payload.length > PAYLOAD_MAX) return;
     const bytes = encodeMessage({ type: XS.WATCH_EVENT, requestId: 0, transaction: 0, payload });
-    const waiting = this.#sent === 0 ? this.#output : this.#output.slice(1);
-    if (waiting.some((other) => sameBytes(other, bytes))) return;
+    if (this.#output.some((other) => sameBytes(other, bytes))) return;
     if (this.#output.length >= MAX_WATCH_EVENTS) {
       this.#break(ERROR_PROTO);
       return;

@@ -189,6 +189,17 @@ describe("a program of the control domain", () => {
     expect(heard).toEqual(["/local/domain/1/data", "/local/domain/1/data/x"]);
   });
 
+  test("that watches anew hears nothing of what was before", () => {
+    const heard: string[] = [];
+    control.watch("/local/domain/1/data", "t", () => heard.push("old"));
+    machine.settle();
+    control.write("/local/domain/1/data/x", "");
+    control.unwatch("/local/domain/1/data", "t");
+    control.watch("/local/domain/1/data", "t", (path) => heard.push(path));
+    machine.settle();
+    expect(heard).toEqual(["old", "/local/domain/1/data"]);
+  });
+
   test("reads what is not there as undefined, and lists it as empty", () => {
     expect(control.read("/no/such")).toBeUndefined();
     expect(control.directory("/no/such")).toEqual([]);
