@@ -117,6 +117,14 @@ e2fsprogsTest("file times and kinds are as given", () => {
   expect(stat).toMatch(/mtime: 0x5f5e1000 -- Sun Sep 13 12:26:40 2020/);
 });
 
+test("every group keeps a copy of the superblock that says where it is", () => {
+  const image = buildExt2({ files: [], blockCount: 20_000, timestampSeconds: NOON });
+  const view = new DataView(image.buffer);
+  const copies = [1, 8193, 16_385].map((block) => [block * 1024 + 56, block * 1024 + 90]);
+  const fields = copies.map((offsets) => offsets.map((offset) => view.getUint16(offset, true)));
+  expect(fields).toEqual([0, 1, 2].map((group) => [0xef53, group]));
+});
+
 test("the same files give the same bytes, and other files another UUID", () => {
   const build = (content: string) =>
     buildExt2({ files: [{ path: "/a", bytes: text(content) }], blockCount: 64, timestampSeconds: NOON });

@@ -201,8 +201,22 @@ test("every message is in the trace, in both directions", () => {
 });
 
 test("a destroyed domain's nodes, watches and ring are gone, and others hear of it", () => {
+  const portsInUse = () =>
+    machine.hypervisor
+      .modelDomain(0)
+      .save()
+      .events.channels.filter(({ state }) => state === "interdomain").length;
+  // Each has a store ring and a console.
+  expect(portsInUse()).toBe(4);
   machine.hypervisor.destroyDomain(1);
   machine.settle();
+  expect(portsInUse()).toBe(2);
+  expect(
+    machine.hypervisor
+      .modelDomain(0)
+      .save()
+      .events.channels.some(({ state }) => state === "unbound"),
+  ).toBe(false);
   expect(other.ask(XS.IS_DOMAIN_INTRODUCED, "1\0")).toBe("F\0");
   expect(machine.xenstore.client().directory("/local/domain")).toEqual(["0", "2"]);
   expect(machine.xenstore.save().connections.map(({ domid }) => domid)).toEqual([2]);
