@@ -69,7 +69,10 @@ export class Clock implements Snapshotable<ClockState> {
    * alarms, also at the current time. When a handler throws, time stays at its deadline and the other alarms stay armed.
    */
   advanceTo(timeNs: Nanoseconds): void {
-    assert(Number.isSafeInteger(timeNs) && timeNs >= this.#now, `time cannot move from ${this.#now} to ${timeNs}`);
+    assert(
+      Number.isSafeInteger(timeNs) && timeNs >= this.#now,
+      () => `time cannot move from ${this.#now} to ${timeNs}`,
+    );
     assert(!this.#advancing, "an alarm's handler moved the clock");
     this.#advancing = true;
     try {
@@ -77,7 +80,7 @@ export class Clock implements Snapshotable<ClockState> {
       for (let first = this.#queue[0]; first !== undefined && due(first) <= timeNs; first = this.#queue[0]) {
         const deadline = due(first);
         ranNow = deadline === this.#now ? ranNow + 1 : 1;
-        assert(ranNow <= MAX_ALARMS_AT_ONE_INSTANT, `alarm ${first.name} never lets time pass ${deadline}`);
+        assert(ranNow <= MAX_ALARMS_AT_ONE_INSTANT, () => `alarm ${first.name} never lets time pass ${deadline}`);
         this.#now = deadline;
         this.#disarm(first);
         first.run();
@@ -89,7 +92,7 @@ export class Clock implements Snapshotable<ClockState> {
   }
 
   #arm(alarm: QueuedAlarm, deadlineNs: Nanoseconds): void {
-    assert(Number.isSafeInteger(deadlineNs), `alarm ${alarm.name}: ${deadlineNs} is not a time`);
+    assert(Number.isSafeInteger(deadlineNs), () => `alarm ${alarm.name}: ${deadlineNs} is not a time`);
     this.#disarm(alarm);
     alarm.deadline = Math.max(deadlineNs, this.#now);
     alarm.sequence = this.#sequence++;
@@ -159,6 +162,6 @@ function isCount(value: number): boolean {
 }
 
 function due(alarm: QueuedAlarm): Nanoseconds {
-  assert(alarm.deadline !== undefined, `alarm ${alarm.name} is queued without a deadline`);
+  assert(alarm.deadline !== undefined, () => `alarm ${alarm.name} is queued without a deadline`);
   return alarm.deadline;
 }

@@ -109,7 +109,7 @@ export class PageDigest {
 
   /** Takes up the present contents of one page. */
   update(page: number): void {
-    assert(page >= 0 && page < this.#low.length, `page ${page} is outside the memory`);
+    assert(page >= 0 && page < this.#low.length, () => `page ${page} is outside the memory`);
     if (isZeroPage(this.#words, page)) hashed.fill(0);
     else hash(this.#bytes.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE), page + 1);
     this.#sumHigh = (this.#sumHigh - this.#high[page]! + hashed[0]!) >>> 0;

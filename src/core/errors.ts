@@ -55,7 +55,7 @@ export class InvariantError extends Error {
   }
 }
 
-/** Checks an invariant of ringback's own; on in every build. */
-export function assert(condition: boolean, message: string): asserts condition {
-  if (!condition) throw new InvariantError(message);
+/** Checks an invariant of ringback's own; on in every build. A message that has to be put together is a function: most are never needed. */
+export function assert(condition: boolean, message: string | (() => string)): asserts condition {
+  if (!condition) throw new InvariantError(typeof message === "string" ? message : message());
 }

@@ -59,12 +59,12 @@ export function decodePlain(bytes: Uint8Array, context: string): PlainData {
 }
 
 function write(writer: CborWriter, value: unknown, depth: number): void {
-  assert(depth <= MAX_DEPTH, `plain data is nested deeper than ${MAX_DEPTH}`);
+  assert(depth <= MAX_DEPTH, () => `plain data is nested deeper than ${MAX_DEPTH}`);
   if (value === undefined) writer.undefined();
   else if (value === null) writer.null();
   else if (typeof value === "boolean") writer.bool(value);
   else if (typeof value === "number") {
-    assert(Number.isSafeInteger(value), `${value} is not plain data`);
+    assert(Number.isSafeInteger(value), () => `${value} is not plain data`);
     writer.int(value);
   } else if (typeof value === "bigint") writeBignum(writer, value);
   else if (typeof value === "string") writer.text(value);
@@ -77,7 +77,7 @@ function write(writer: CborWriter, value: unknown, depth: number): void {
 
 function writeMap(writer: CborWriter, value: object, depth: number): void {
   const isPlain = Object.getPrototypeOf(value) === Object.prototype;
-  assert(isPlain, `a ${typeof value} that is no plain object is not plain data`);
+  assert(isPlain, () => `a ${typeof value} that is no plain object is not plain data`);
   const entries = Object.entries(value);
   entries.sort(([a], [b]) => compareKeys(a, b));
   writer.map(entries.length);

@@ -39,7 +39,7 @@ export class RandomStream {
 
   /** An integer from 0 to n - 1, each as likely as any other; n is an integer from 1 to 2^32. */
   below(n: number): number {
-    assert(Number.isInteger(n) && n >= 1 && n <= 2 ** 32, `cannot draw an integer below ${n}`);
+    assert(Number.isInteger(n) && n >= 1 && n <= 2 ** 32, () => `cannot draw an integer below ${n}`);
     // Draws at or past the last multiple of n would favour small results: draw again (at most every second draw).
     const end = 2 ** 32 - (2 ** 32 % n);
     let draw = this.uint32();

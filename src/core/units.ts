@@ -47,11 +47,11 @@ export function scaleCeil(amount: number, rate: Ratio): number {
 
 /** floor((amount * numerator + roundUp) / denominator): in numbers while they are exact, else in BigInt. */
 function scale(amount: number, { numerator, denominator }: Ratio, roundUp: number): number {
-  assert(Number.isSafeInteger(amount) && amount >= 0, `${amount} is not an amount to scale`);
+  assert(Number.isSafeInteger(amount) && amount >= 0, () => `${amount} is not an amount to scale`);
   const dividend = amount * numerator + roundUp;
   if (dividend <= Number.MAX_SAFE_INTEGER) return (dividend - (dividend % denominator)) / denominator;
   const exact = (BigInt(amount) * BigInt(numerator) + BigInt(roundUp)) / BigInt(denominator);
-  assert(exact <= BigInt(Number.MAX_SAFE_INTEGER), `${amount} * ${numerator}/${denominator} leaves 2^53`);
+  assert(exact <= BigInt(Number.MAX_SAFE_INTEGER), () => `${amount} * ${numerator}/${denominator} leaves 2^53`);
   return Number(exact);
 }
 

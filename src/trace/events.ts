@@ -122,7 +122,7 @@ export const EVENT_KINDS = kinds({
       domain: "uint",
       device: "uint",
       side: "uint",
-      index: "uint",
+      index: "delta",
       operation: "uint",
       id: "u64",
       sector: "u64",
@@ -136,7 +136,7 @@ export const EVENT_KINDS = kinds({
       domain: "uint",
       device: "uint",
       side: "uint",
-      index: "uint",
+      index: "delta",
       operation: "uint",
       id: "u64",
       status: "int",
@@ -145,7 +145,7 @@ export const EVENT_KINDS = kinds({
   "ring-index": {
     id: 15,
     what: "a shared ring index was fetched or updated by a back end; index is the field's name in io/ring.h",
-    fields: { domain: "uint", ring: "text", index: "text", update: "bool", value: "uint" },
+    fields: { domain: "uint", ring: "text", index: "text", update: "bool", value: "delta" },
   },
   "disk-operation": {
     id: 16,
@@ -153,7 +153,7 @@ export const EVENT_KINDS = kinds({
     fields: {
       disk: "text",
       operation: "uint",
-      sector: "uint",
+      sector: "delta",
       count: "uint",
       status: "int",
       serviceNs: "uint",

@@ -48,7 +48,7 @@ export function fieldsOf(kind: EventKindName): readonly Field[] {
 
 function kindOf(name: EventKindName): Kind {
   const kind = BY_NAME.get(name);
-  assert(kind !== undefined, `no event kind ${name}`);
+  assert(kind !== undefined, () => `no event kind ${name}`);
   return kind;
 }
 
@@ -71,7 +71,7 @@ export class RowWriter {
     const { fields } = kind;
     let count = fields.length;
     while (count > 0 && values[fields[count - 1]!.name] === undefined) count--;
-    assert(event.at >= this.#time, `event ${event.kind} at ${event.at} after one at ${this.#time}`);
+    assert(event.at >= this.#time, () => `event ${event.kind} at ${event.at} after one at ${this.#time}`);
     out.array(2 + count);
     out.uint(kind.id);
     out.uint(event.at - this.#time);
@@ -80,7 +80,7 @@ export class RowWriter {
       const field = fields[index]!;
       const value = values[field.name];
       if (value === undefined) {
-        assert(field.optional, `event ${event.kind} without ${field.name}`);
+        assert(field.optional, () => `event ${event.kind} without ${field.name}`);
         out.null();
       } else this.#field(out, field, value);
     }

@@ -60,7 +60,7 @@ export class Execution {
     const { vmx } = this.#host.processor;
     this.#prepare(vcpu);
     const result = vcpu.launched ? vmx.vmresume(limit) : vmx.vmlaunch(limit);
-    assert(result === VM_SUCCEED, `VM entry failed: ${result}, error ${vmx.vmread(VMCS.INSTRUCTION_ERROR)}`);
+    assert(result === VM_SUCCEED, () => `VM entry failed: ${result}, error ${vmx.vmread(VMCS.INSTRUCTION_ERROR)}`);
     vcpu.launched = true;
     const exit = this.#exit;
     exit.reason = vmx.vmread(VMCS.EXIT_REASON);

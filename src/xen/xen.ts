@@ -243,7 +243,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     if (domain === undefined) throw new InputError("there is no such domain", `domain ${domid}`);
     const services = this.modelDomain(CONTROL_DOMAIN);
     const page = services.mapGrant(domid, GRANT_TABLE_H.GNTTAB_RESERVED_XENSTORE, false);
-    assert(typeof page !== "number", `domain ${domid} has no store ring`);
+    assert(typeof page !== "number", () => `domain ${domid} has no store ring`);
     const port = services.bindInterdomain(domid, domain.store.port, handler);
     return { page, port, notify: () => services.notify(port) };
   }
@@ -359,7 +359,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     const { vmx } = this.processor;
     if (this.#current !== undefined) this.#current.registers = this.#execution.saveRegisters();
     const result = vmx.vmptrld(vcpu.vmcs);
-    assert(result === VM_SUCCEED, `VMPTRLD of dom${vcpu.domid} failed: ${result}`);
+    assert(result === VM_SUCCEED, () => `VMPTRLD of dom${vcpu.domid} failed: ${result}`);
     this.#execution.loadRegisters(vcpu.registers);
     vcpu.registers = undefined;
     this.#current = vcpu;

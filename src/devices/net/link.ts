@@ -119,7 +119,7 @@ export class Link implements Snapshotable<LinkState> {
 
   #begin(index: number, frame: Uint8Array): Nanoseconds {
     const direction = this.#state.directions[index]!;
-    assert(direction.sending === null, `link ${this.name}: end ${index} sends two frames at once`);
+    assert(direction.sending === null, () => `link ${this.name}: end ${index} sends two frames at once`);
     const now = this.#wires.clock.now;
     direction.sending = { frame, sinceNs: now, number: this.#state.frames++ };
     this.#fly(direction, now + this.#options.latencyNs, { carrier: true });
@@ -129,7 +129,7 @@ export class Link implements Snapshotable<LinkState> {
   #stop(index: number, cut: boolean): void {
     const direction = this.#state.directions[index]!;
     const { sending } = direction;
-    assert(sending !== null, `link ${this.name}: end ${index} sends nothing`);
+    assert(sending !== null, () => `link ${this.name}: end ${index} sends nothing`);
     direction.sending = null;
     const { clock, emit } = this.#wires;
     const { frame, number } = sending;
