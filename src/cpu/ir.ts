@@ -211,6 +211,8 @@ export type Statement =
   | { kind: "set"; index: number; value: Expr }
   | { kind: "store"; width: Width; address: Expr; offset: number; value: Expr }
   | { kind: "if"; condition: Expr; whenTrue: Statement[]; whenFalse: Statement[] }
+  /** Runs the body, and again as long as the condition holds after it. */
+  | { kind: "loop"; body: Statement[]; condition: Expr }
   /** Calls an import; its result goes to a local unless `result` is −1. */
   | { kind: "call"; name: ImportName; args: Expr[]; result: number }
   /** Goes on with the handler of a record; nothing after it is reached. */
@@ -296,6 +298,16 @@ export class Builder {
     this.#block = statement.whenFalse;
     otherwise?.();
     this.#block = outer;
+  }
+
+  /** Runs `body`, which returns the condition for running again. */
+  loop(body: () => Expr): void {
+    const outer = this.#block;
+    const statements: Statement[] = [];
+    this.#block = statements;
+    const condition = body();
+    this.#block = outer;
+    outer.push({ kind: "loop", body: statements, condition });
   }
 
   /** Calls an import and names its result. */

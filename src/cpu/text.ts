@@ -121,6 +121,8 @@ function line(statement: Statement, indent: string): string {
         statement.whenFalse.length === 0 ? "" : ` else {\n${statements(statement.whenFalse, inner)}${indent}}`;
       return `if (${expression(statement.condition)}) {\n${statements(statement.whenTrue, inner)}${indent}}${otherwise}`;
     }
+    case "loop":
+      return `do {\n${statements(statement.body, `${indent}  `)}${indent}} while (${expression(statement.condition)});`;
     case "call":
       return `v${statement.result} = host.${statement.name}(${statement.args.map(expression).join(", ")}) | 0;`;
     case "dispatch":

@@ -264,6 +264,15 @@ class FunctionEmitter {
         }
         bytes.byte(0x0b);
         return;
+      case "loop":
+        bytes.byte(0x03);
+        bytes.byte(0x40);
+        this.statements(statement.body);
+        this.#expression(statement.condition);
+        bytes.byte(0x0d); // br_if
+        bytes.byte(0);
+        bytes.byte(0x0b);
+        return;
       case "call":
         for (const argument of statement.args) this.#expression(argument);
         bytes.byte(0x10);

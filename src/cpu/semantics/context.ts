@@ -284,11 +284,11 @@ export class Context extends MemoryContext {
     this.retire(this.b.record.add(RECORD_STRIDE));
   }
 
-  /** The instruction is complete; `record` follows it. */
-  retire(record: Expr): void {
+  /** The instruction, or `count` iterations of it, is complete; `record` follows it. */
+  retire(record: Expr, count: Expr | number = 1): void {
     this.#ended = true;
     const following = this.let(record);
-    const left = this.let(this.b.left.sub(1));
+    const left = this.let(this.b.left.sub(count));
     this.b.if(left.eqz(), () => {
       this.b.store(32, i32(0), following, ENGINE.current);
       this.b.leave();

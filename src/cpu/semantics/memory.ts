@@ -70,6 +70,13 @@ export class MemoryContext {
       .eq(tag);
   }
 
+  /** For accesses inside the page of `linear`: whether the tag permits the fast path, and the arena address. */
+  inPage(linear: Expr, write: boolean): { permitted: Expr; address: Expr } {
+    const entry = this.#tlbEntry(linear);
+    const tag = entry.load(32, write ? TLB.writeTag : TLB.readTag);
+    return { permitted: this.#hits(linear, 8, tag), address: linear.add(entry.load(32, TLB.addend)) };
+  }
+
   read(width: Width, address: Expr): Expr {
     const linear = this.let(address);
     const entry = this.#tlbEntry(linear);
