@@ -1,0 +1,276 @@
+// Part: a board put together from its table: chips created, wired to one another, and attached to the buses of the place where each sits.
+// The platform knows no hypervisor: what reaches outside it are the wires it is given.
+
+import type { BusDevice, MmioBus, PortBus } from "../../core/bus.ts";
+import type { Clock } from "../../core/clock.ts";
+import { assert, InputError } from "../../core/errors.ts";
+import { IrqLine, type IrqSource } from "../../core/irq.ts";
+import type { Snapshotable, SnapshotRegistry } from "../../core/snapshot.ts";
+import { type BoardKind, boardRows, type DeviceName, type Place } from "./board.ts";
+import { debugPort } from "./debug-port.ts";
+import { DmaControllers } from "./dma.ts";
+import { type FirmwareItems, FwCfg, type PhysicalMemory } from "./fw-cfg.ts";
+import { I440fx } from "./i440fx.ts";
+import { I8042 } from "./i8042.ts";
+import { IoApic } from "./ioapic.ts";
+import { bytewise } from "./isa.ts";
+import { LocalApic } from "./lapic.ts";
+import { PciBus, type PciFunction } from "./pci.ts";
+import { PicPair } from "./pic.ts";
+import { absentDrives, Piix3Ide, Piix3IsaBridge } from "./piix3.ts";
+import { Piix4Pm } from "./piix4-pm.ts";
+import { Pit } from "./pit.ts";
+import { Rtc } from "./rtc.ts";
+import { Uart16550 } from "./uart.ts";
+import { Vga } from "./vga.ts";
+
+const IRQ_COUNT = 16;
+/** The PIT's interrupt arrives at the I/O APIC's input 2 (MultiProcessor Specification 1.4, section 5.1). */
+const PIT_IRQ = 0;
+const PIT_PIN = 2;
+const COM1_IRQ = 4;
+const COM2_IRQ = 3;
+const SCI_IRQ = 9;
+/** The south bridge's device number on QEMU's pc machine. */
+const SOUTH_BRIDGE = 1;
+const STATE_VERSION = 1;
+
+export interface PlaceBuses {
+  readonly ports: PortBus;
+  readonly mmio: MmioBus;
+}
+
+export interface PlatformWires {
+  readonly clock: Clock;
+  readonly buses: Readonly<Record<Place, PlaceBuses>>;
+  /** The guest's memory for bus masters. */
+  readonly memory: PhysicalMemory;
+  /**
+   * The device model drives an ISA interrupt: the way to {@link PcPlatform.setIsaIrqLevel}, with whatever lies between.
+   */
+  readonly driveIsaIrq: (irq: number, level: boolean) => void;
+  /** {@link PcPlatform.interruptPending} may have changed. */
+  readonly interruptChanged: () => void;
+  /** A byte has left a UART: 0 is COM1. */
+  readonly serialOutput: (port: 0 | 1, byte: number) => void;
+  /** A byte written to the debug console. */
+  readonly debugOutput: (byte: number) => void;
+  /** The processor alone is reset (keyboard controller, port 92h), or the machine (port CF9h). */
+  readonly resetProcessor: () => void;
+  readonly resetMachine: () => void;
+  readonly powerOff: () => void;
+}
+
+export interface PlatformOptions {
+  readonly kind: BoardKind;
+  readonly memorySize: number;
+  readonly vcpus: number;
+  readonly startDateSeconds: number;
+  readonly firmware: FirmwareItems;
+}
+
+interface PciPart {
+  readonly bus: PciBus;
+  readonly isaBridge: Piix3IsaBridge;
+}
+
+/** A part with its name in snapshots. */
+interface Part {
+  readonly name: string;
+  readonly part: Snapshotable<unknown>;
+}
+
+export class PcPlatform {
+  readonly kind: BoardKind;
+  /** ISA interrupts as cards in the device model drive them, 0 to 15. */
+  readonly isaIrqs: readonly IrqLine[];
+  readonly keyboard: I8042;
+  readonly vga: Vga;
+  readonly com1: Uart16550;
+  readonly com2: Uart16550;
+  readonly dma: DmaControllers = new DmaControllers();
+  /** Present on boards with PCI. */
+  readonly pci: PciBus | undefined;
+  readonly #pic: PicPair;
+  readonly #lapic: LocalApic | undefined;
+  readonly #isaBridge: Piix3IsaBridge | undefined;
+  /** The device model's drive on each line of the interrupt controllers. */
+  readonly #inputs: readonly IrqSource[];
+  readonly #parts: Part[] = [];
+
+  constructor(wires: PlatformWires, options: PlatformOptions) {
+    const { clock } = wires;
+    const { kind, memorySize, vcpus, startDateSeconds, firmware } = options;
+    this.kind = kind;
+    const hasPci = kind === "pc";
+
+    // In the hypervisor.
+    this.#pic = new PicPair(() => wires.interruptChanged());
+    let ioApic: IoApic | undefined;
+    if (hasPci) {
+      const lapic = new LocalApic({
+        clock,
+        changed: () => wires.interruptChanged(),
+        endOfInterrupt: (vector) => ioApic?.endOfInterrupt(vector),
+      });
+      ioApic = new IoApic((...message) => lapic.accept(...message));
+      this.#lapic = lapic;
+    }
+    const controllerLines = Array.from(
+      { length: IRQ_COUNT },
+      (_, irq) =>
+        new IrqLine(`irq ${irq}`, (level) => {
+          this.#pic.setLine(irq, level);
+          ioApic?.setLine(irq === PIT_IRQ ? PIT_PIN : irq, level);
+        }),
+    );
+    const pit = new Pit({ clock, irq0: controllerLines[PIT_IRQ]!.source("8254") });
+    const rtc = new Rtc({ clock, irq8: controllerLines[8]!.source("rtc") }, { startDateSeconds, memorySize, vcpus });
+    this.#inputs = controllerLines.map((line) => line.source("device model"));
+
+    // In the device model.
+    this.isaIrqs = controllerLines.map(
+      (_, irq) => new IrqLine(`isa irq ${irq}`, (level) => wires.driveIsaIrq(irq, level)),
+    );
+    const pin = (irq: number, name: string): IrqSource => this.isaIrqs[irq]!.source(name);
+    this.keyboard = new I8042({ irq1: pin(1, "8042"), irq12: pin(12, "8042"), resetProcessor: wires.resetProcessor });
+    const transmit = (port: 0 | 1) => (byte: number) => wires.serialOutput(port, byte);
+    this.com1 = new Uart16550("com1", { clock, irq: pin(COM1_IRQ, "com1"), transmit: transmit(0) });
+    this.com2 = new Uart16550("com2", { clock, irq: pin(COM2_IRQ, "com2"), transmit: transmit(1) });
+    const fwCfg = new FwCfg(wires.memory, firmware);
+    this.vga = new Vga(clock);
+    const ide = bytewise(absentDrives);
+
+    const chips = new Map<DeviceName, BusDevice | ((firstAddress: number) => BusDevice)>([
+      ["pic-master", bytewise(this.#pic.command(0))],
+      ["pic-slave", bytewise(this.#pic.command(1))],
+      ["elcr", bytewise(this.#pic.elcr)],
+      ["pit", bytewise(pit)],
+      ["port-61", bytewise(pit.port61)],
+      ["rtc", bytewise(rtc)],
+      ["dma-1", bytewise(this.dma.controller(0))],
+      ["dma-2", bytewise(this.dma.controller(1))],
+      ["dma-pages", bytewise(this.dma.pages)],
+      ["i8042", (first) => bytewise(this.keyboard, first - I8042_BASE)],
+      ["port-92", bytewise(this.keyboard.port92)],
+      ["com1", bytewise(this.com1)],
+      ["com2", bytewise(this.com2)],
+      ["debug-console", bytewise(debugPort(wires.debugOutput))],
+      ["fw-cfg", fwCfg.ports],
+      ["fw-cfg-dma", fwCfg.dma],
+      ["ide-primary", ide],
+      ["ide-secondary", ide],
+      ["vga", bytewise(this.vga)],
+      ["vga-memory", this.vga.memory],
+    ]);
+    this.#keep("8259A", this.#pic);
+    this.#keep("8254", pit);
+    this.#keep("rtc", rtc);
+    this.#keep("8237A", this.dma);
+    this.#keep("8042", this.keyboard);
+    this.#keep("com1", this.com1);
+    this.#keep("com2", this.com2);
+    this.#keep("fw_cfg", fwCfg);
+    this.#keep("vga", this.vga);
+    for (const line of [...controllerLines, ...this.isaIrqs]) this.#keep(line.name, line);
+
+    if (this.#lapic !== undefined && ioApic !== undefined) {
+      chips.set("local-apic", this.#lapic.mmio);
+      chips.set("io-apic", ioApic.mmio);
+      this.#keep("local apic", this.#lapic);
+      this.#keep("i/o apic", ioApic);
+    }
+    if (hasPci) {
+      const { bus, isaBridge } = this.#buildPci(wires, pin(SCI_IRQ, "piix4"), chips);
+      this.pci = bus;
+      this.#isaBridge = isaBridge;
+    }
+    attach(kind, chips, wires.buses);
+  }
+
+  #buildPci(
+    wires: PlatformWires,
+    sci: IrqSource,
+    chips: Map<DeviceName, BusDevice | ((firstAddress: number) => BusDevice)>,
+  ): PciPart {
+    const bus = new PciBus(wires.resetMachine);
+    const hostBridge = new I440fx();
+    const isaBridge = new Piix3IsaBridge(this.isaIrqs);
+    const ide = new Piix3Ide();
+    const pm = new Piix4Pm({ clock: wires.clock, sci, powerOff: wires.powerOff });
+    bus.plug(0, 0, hostBridge);
+    bus.plug(SOUTH_BRIDGE, 0, isaBridge);
+    bus.plug(SOUTH_BRIDGE, 1, ide);
+    bus.plug(SOUTH_BRIDGE, 3, pm);
+    chips.set("apm", bytewise(pm.apm));
+    chips.set("pci-configuration", bus.config);
+    chips.set("pci-io", (first) => bus.window(first));
+    this.#keep("i440fx", hostBridge);
+    this.#keep("piix3 isa", isaBridge);
+    this.#keep("piix3 ide", ide);
+    this.#keep("piix4 pm", pm);
+    for (const line of isaBridge.pirqs) this.#keep(line.name, line);
+    this.#keep("pci", bus);
+    return { bus, isaBridge };
+  }
+
+  #keep<State>(name: string, part: Snapshotable<State>): void {
+    this.#parts.push({ name, part: part as Snapshotable<unknown> });
+  }
+
+  /**
+   * Plugs a card into a PCI slot, as function 0.
+   * @param create makes the card, given the line of its slot's INTA#
+   * @throws InputError when the board has no PCI or the slot is taken
+   */
+  plugPciCard<Card extends PciFunction>(slot: number, create: (inta: IrqLine) => Card): Card {
+    if (this.pci === undefined || this.#isaBridge === undefined) {
+      throw new InputError("the board has no PCI bus", `card in slot ${slot}`);
+    }
+    const card = create(this.#isaBridge.pirqOf(slot, 0));
+    this.pci.plug(slot, 0, card);
+    return card;
+  }
+
+  /** The device model's ISA interrupt reaches the interrupt controllers. */
+  setIsaIrqLevel(irq: number, level: boolean): void {
+    this.#inputs[irq]?.set(level);
+  }
+
+  /** Whether an interrupt waits for the processor: the 8259 pair's through LINT0, or the local APIC's. */
+  get interruptPending(): boolean {
+    return this.#acceptsPic || (this.#lapic !== undefined && this.#lapic.pending() >= 0);
+  }
+
+  get #acceptsPic(): boolean {
+    return this.#pic.intr && (this.#lapic?.acceptsExternal ?? true);
+  }
+
+  /** The acknowledge cycle of a processor that takes the interrupt: its vector. The 8259 pair comes first, as in Xen. */
+  acknowledgeInterrupt(): number {
+    if (this.#acceptsPic || this.#lapic === undefined) return this.#pic.acknowledge();
+    return this.#lapic.acknowledge();
+  }
+
+  /** Adds the platform's parts, before those of cards, whose interrupt pins the lines keep. */
+  registerParts(registry: SnapshotRegistry): void {
+    for (const { name, part } of this.#parts) registry.register(`pc ${name}`, STATE_VERSION, part);
+  }
+}
+
+const I8042_BASE = 0x60;
+
+/** Registers each device of the board's table on the buses of its place. */
+function attach(
+  kind: BoardKind,
+  chips: ReadonlyMap<DeviceName, BusDevice | ((firstAddress: number) => BusDevice)>,
+  buses: Readonly<Record<Place, PlaceBuses>>,
+): void {
+  for (const { device, place, ports, addresses } of boardRows(kind)) {
+    const chip = chips.get(device);
+    assert(chip !== undefined, `nothing on the board is ${device}`);
+    const at = (first: number): BusDevice => (typeof chip === "function" ? chip(first) : chip);
+    for (const [first, length] of ports ?? []) buses[place].ports.register(first, length, at(first));
+    for (const [first, length] of addresses ?? []) buses[place].mmio.register(first, length, at(first));
+  }
+}
