@@ -23,7 +23,6 @@ import {
   PE,
   packExtended,
   roundTo,
-  TOWARD_ZERO,
 } from "./rounding.ts";
 
 /** Widens the bits of a float32 or float64 exactly; NaNs keep signalling, denormals are marked. */
@@ -106,9 +105,9 @@ function integerMagnitude(
   return { magnitude: result.significand, inexact: result.inexact, up: result.up };
 }
 
-/** FIST, FISTP, FISTTP: a signed integer of 2, 4 or 8 bytes; IE and the integer indefinite when it does not fit. */
-export function toInteger(a: Arithmetic, x: Extended, length: 2 | 4 | 8, truncate: boolean): Uint8Array {
-  const result = integerMagnitude(x, truncate ? TOWARD_ZERO : a.rounding);
+/** FIST, FISTP: a signed integer of 2, 4 or 8 bytes; IE and the integer indefinite when it does not fit. */
+export function toInteger(a: Arithmetic, x: Extended, length: 2 | 4 | 8): Uint8Array {
+  const result = integerMagnitude(x, a.rounding);
   const limit = 1n << BigInt(8 * length - 1);
   const bytes = new Uint8Array(8);
   if (result === undefined || result.magnitude > (isNegative(x) ? limit : limit - 1n)) {
