@@ -46,7 +46,7 @@ function exitsPerSecond(code: readonly number[]): number {
   vmx.vmxon(VMXON_REGION);
   vmx.vmclear(VMCS_REGION);
   vmx.vmptrld(VMCS_REGION);
-  setUpVmcs(processor, { entry: CODE, startInfo: 0, eptPointer: EPT_POINTER, vpid: 1, msrBitmap: MSR_BITMAP });
+  setUpVmcs(processor, { pvh: { entry: CODE, startInfo: 0 }, eptPointer: EPT_POINTER, vpid: 1, msrBitmap: MSR_BITMAP });
   // With a VPID the translations survive the exits.
   vmx.vmwrite(VMCS.SECONDARY_CONTROLS, controlWord(SECONDARY, "eptEnabled", "vpidEnabled", "unrestrictedGuest"));
   vmx.vmwrite(VMCS.VPID, 1);

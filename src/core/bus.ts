@@ -54,6 +54,12 @@ abstract class Bus {
     this.insert({ device, first, last });
   }
 
+  /** Whether one device answers the whole access. */
+  owns(address: number, width: AccessWidth): boolean {
+    const range = this.find(address);
+    return range !== undefined && address + width - 1 <= range.last;
+  }
+
   read(address: number, width: AccessWidth): number {
     const range = this.find(address);
     if (range !== undefined && address + width - 1 <= range.last) {

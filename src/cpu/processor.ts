@@ -228,6 +228,23 @@ export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
     }
   }
 
+  /**
+   * For a hypervisor that moves an instruction's data itself: whether `length` bytes from an offset in a segment on may be accessed; else
+   * {@link pendingFault} is the fault. Guest-physical addresses that the EPT does not permit count as permitted.
+   */
+  probe(segment: number, offset: number, length: number, write: boolean): boolean {
+    this.vmx.emulating = true;
+    try {
+      this.#access.probe(this.#linear(segment, offset, length, write), length, write, this.#user);
+      return true;
+    } catch (error) {
+      if (error !== this.pendingFault) throw error;
+      return false;
+    } finally {
+      this.vmx.emulating = false;
+    }
+  }
+
   instructionsUntilTsc(tsc: bigint): number {
     return this.platform.instructionsUntilTsc(tsc);
   }

@@ -4,7 +4,7 @@
 import { InputError } from "../core/errors.ts";
 import { type GuestMemory, PAGE_SHIFT, PAGE_SIZE } from "../core/memory.ts";
 import { GRANT_TABLE_H, PARAMS_H } from "./abi/constants.ts";
-import type { Domain, DomainConfig } from "./domain.ts";
+import type { Domain, PvhDomainConfig } from "./domain.ts";
 import { parsePvhImage } from "./elf.ts";
 import type { FrameAllocator } from "./frames.ts";
 import { P2M_RAM } from "./p2m.ts";
@@ -30,7 +30,7 @@ export interface BuilderHost {
 }
 
 /** Fills in a new domain. @throws InputError when image, options and memory do not fit each other */
-export function buildDomain(domain: Domain, config: DomainConfig, host: BuilderHost): BuiltDomain {
+export function buildDomain(domain: Domain, config: PvhDomainConfig, host: BuilderHost): BuiltDomain {
   const context = `domain ${config.name}`;
   const { memorySize } = config;
   if (!Number.isSafeInteger(memorySize) || memorySize <= 0 || memorySize % PAGE_SIZE !== 0) {
@@ -68,12 +68,17 @@ export function buildDomain(domain: Domain, config: DomainConfig, host: BuilderH
   if (host.frames.available < pages) {
     throw new InputError(`${pages} pages of memory, the host has ${host.frames.available} left`, context);
   }
-  for (let gfn = 0; gfn < pages; gfn++) populate(domain, host, gfn, context);
-  for (const gfn of [STORE_GFN, CONSOLE_GFN]) populate(domain, host, gfn, context);
+  for (let gfn = 0; gfn < pages; gfn++) populate(domain, host, gfn, P2M_RAM, context);
+  for (const gfn of [STORE_GFN, CONSOLE_GFN]) populate(domain, host, gfn, P2M_RAM, context);
   for (const segment of image.segments) copyIn(domain, host.memory, segment.address, segment.bytes);
   for (const [index, module] of modules.entries()) copyIn(domain, host.memory, placed[index]!.address, module.bytes);
   copyIn(domain, host.memory, end, info);
+  seedRings(domain, host, context);
+  return { entry: image.entry, startInfo: end };
+}
 
+/** Console and store rings: pages granted to the control domain, event channels, and the parameters that name them. */
+export function seedRings(domain: Domain, host: BuilderHost, context: string): void {
   if (!domain.grants.grow(1)) throw new InputError("the host's memory is used up", context);
   domain.grants.seed(GRANT_TABLE_H.GNTTAB_RESERVED_CONSOLE, host.controlDomain, CONSOLE_GFN);
   domain.grants.seed(GRANT_TABLE_H.GNTTAB_RESERVED_XENSTORE, host.controlDomain, STORE_GFN);
@@ -83,17 +88,18 @@ export function buildDomain(domain: Domain, config: DomainConfig, host: BuilderH
   domain.setParam(PARAMS_H.HVM_PARAM_STORE_EVTCHN, BigInt(domain.store.port));
   domain.setParam(PARAMS_H.HVM_PARAM_CONSOLE_PFN, BigInt(domain.console.gfn));
   domain.setParam(PARAMS_H.HVM_PARAM_CONSOLE_EVTCHN, BigInt(domain.console.port));
-  return { entry: image.entry, startInfo: end };
 }
 
-function populate(domain: Domain, host: BuilderHost, gfn: number, context: string): void {
+/** Gives the domain a zeroed page. @throws InputError when there is none left */
+export function populate(domain: Domain, host: BuilderHost, gfn: number, type: number, context: string): void {
   const frame = host.frames.allocate();
-  if (frame === undefined || !domain.p2m.set(gfn, frame, P2M_RAM)) {
+  if (frame === undefined || !domain.p2m.set(gfn, frame, type)) {
     throw new InputError("the host's memory is used up", context);
   }
 }
 
-function copyIn(domain: Domain, memory: GuestMemory, address: number, bytes: Uint8Array): void {
+/** Copies into the domain's memory, whose pages are there. */
+export function copyIn(domain: Domain, memory: GuestMemory, address: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length; ) {
     const at = address + done;
     const offset = at % PAGE_SIZE;

@@ -27,15 +27,17 @@ export interface CpuidSubject {
   readonly vcpu: number;
   readonly tscKhz: number;
   readonly scale: TimeScale;
+  /** Whether the guest finds a hypervisor, and that it is Xen. */
+  readonly showsXen: boolean;
 }
 
 /** The answer to CPUID with EAX = `leaf`, ECX = `subleaf`. */
 export function guestCpuid(leaf: number, subleaf: number, subject: CpuidSubject): CpuidResult {
-  if (leaf >= CPUID_H.XEN_CPUID_FIRST_LEAF && leaf <= MAX_LEAF) return xenLeaf(leaf, subleaf, subject);
+  if (subject.showsXen && leaf >= CPUID_H.XEN_CPUID_FIRST_LEAF && leaf <= MAX_LEAF) return xenLeaf(leaf, subleaf, subject);
   const [eax, ebx, ecx, edx] = processorCpuid(leaf);
   if (leaf !== 1) return [eax, ebx, ecx, edx];
   const id = (2 * subject.vcpu) << APIC_ID_SHIFT;
-  return [eax, ((ebx & 0xff_ffff) | id) >>> 0, ((ecx & ~ECX_VMX) | ECX_HYPERVISOR) >>> 0, edx];
+  return [eax, ((ebx & 0xff_ffff) | id) >>> 0, ((ecx & ~ECX_VMX) | (subject.showsXen ? ECX_HYPERVISOR : 0)) >>> 0, edx];
 }
 
 function xenLeaf(leaf: number, subleaf: number, subject: CpuidSubject): CpuidResult {

@@ -14,6 +14,7 @@ import {
 } from "./grant-table.ts";
 import type { GuestAccess } from "./guest-access.ts";
 import { P2M_RAM, type P2m, type P2mState } from "./p2m.ts";
+import type { Platform, PlatformState } from "./platform.ts";
 import { PORTS_2L, SharedInfo } from "./shared-info.ts";
 import type { MemoryMapEntry } from "./start-info.ts";
 import type { Vcpu, VcpuState } from "./vcpu.ts";
@@ -23,7 +24,9 @@ export interface ModuleImage {
   readonly commandLine: string;
 }
 
-export interface DomainConfig {
+/** A paravirtualised domain without devices, started by its kernel's PVH entry. */
+export interface PvhDomainConfig {
+  readonly kind?: "pvh";
   readonly name: string;
   /** Default: the lowest number from 1 on that was never used. */
   readonly domid?: number;
@@ -34,6 +37,21 @@ export interface DomainConfig {
   readonly commandLine: string;
   readonly modules?: readonly ModuleImage[];
 }
+
+/** A domain with a PC around it, started by its firmware at the reset vector. */
+export interface HvmDomainConfig {
+  readonly kind: "hvm";
+  readonly name: string;
+  readonly domid?: number;
+  /** Bytes; a whole number of pages. */
+  readonly memorySize: number;
+  /** The image that ends at 4 GiB. */
+  readonly firmware: Uint8Array;
+  /** Whether the guest finds Xen: CPUID leaves, hypercall page, hypercalls. */
+  readonly showsXen: boolean;
+}
+
+export type DomainConfig = PvhDomainConfig | HvmDomainConfig;
 
 export type DomainStatus = "running" | "shutdown" | "crashed" | "destroyed";
 
@@ -82,11 +100,15 @@ export interface DomainState {
   grants: GrantTableState;
   mappings: GrantMappingsState;
   vcpus: VcpuState[];
+  /** Of an HVM domain. */
+  platform: PlatformState | null;
 }
 
 /** What raises upcalls and wakes vCPUs; the hypervisor. */
 export interface UpcallSink extends EventNetwork {
   upcall(vcpu: Vcpu, port: number): void;
+  /** The device model has notified a port that the hypervisor has. */
+  ioreqEvent(domain: Domain, port: number): void;
 }
 
 export class Domain implements GrantOwner, EventSink {
@@ -112,6 +134,8 @@ export class Domain implements GrantOwner, EventSink {
   maxPages = 0;
   console: BootRing = { gfn: 0, port: 0 };
   store: BootRing = { gfn: 0, port: 0 };
+  /** Of an HVM domain. */
+  platform: Platform | undefined = undefined;
   #callback: CallbackVia = { type: "none" };
   readonly #sink: UpcallSink;
 
@@ -143,6 +167,11 @@ export class Domain implements GrantOwner, EventSink {
     return this.vcpus.length;
   }
 
+  /** The guest may find Xen and make hypercalls. */
+  get showsXen(): boolean {
+    return this.platform?.showsXen ?? true;
+  }
+
   get callback(): CallbackVia {
     return this.#callback;
   }
@@ -167,6 +196,10 @@ export class Domain implements GrantOwner, EventSink {
 
   clearPending(port: number): void {
     this.shared.clearPending(port);
+  }
+
+  consume(port: number): void {
+    this.#sink.ioreqEvent(this, port);
   }
 
   /** Xen's evtchn_2l_unmask. */
@@ -198,6 +231,7 @@ export class Domain implements GrantOwner, EventSink {
       grants: this.grants.save(),
       mappings: this.mappings.save(),
       vcpus: this.vcpus.map((vcpu) => vcpu.save()),
+      platform: this.platform?.save() ?? null,
     };
   }
 
@@ -215,6 +249,7 @@ export class Domain implements GrantOwner, EventSink {
     this.events.load(state.events);
     this.grants.load(state.grants);
     this.mappings.load(state.mappings);
+    if (state.platform !== null) this.platform?.load(state.platform);
     for (const [index, vcpu] of this.vcpus.entries()) {
       const saved = state.vcpus[index];
       if (saved !== undefined) vcpu.load(saved);

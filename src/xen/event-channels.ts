@@ -15,6 +15,8 @@ export interface Channel {
   virq: number;
   /** vCPU that is notified. */
   vcpu: number;
+  /** Xen itself has this end: it takes the events, and the domain can neither send nor close (Xen: xen_consumer). */
+  xen: boolean;
 }
 
 export interface EventChannelsState {
@@ -27,6 +29,8 @@ export interface EventSink {
   /** Makes a port pending and tells the vCPU; true when it was not pending before. */
   setPending(port: number, vcpu: number): boolean;
   clearPending(port: number): void;
+  /** An event for a port that Xen itself has. */
+  consume(port: number, vcpu: number): void;
   /** Takes the mask off; raises the upcall for a pending port. */
   unmask(port: number, vcpu: number): void;
 }
@@ -40,7 +44,7 @@ export interface EventNetwork {
 /** VIRQs that belong to a vCPU (xen.h: "V."); the others are global and belong to vCPU 0. */
 const VCPU_VIRQS: readonly number[] = [XEN_H.VIRQ_TIMER, XEN_H.VIRQ_DEBUG, XEN_H.VIRQ_XENOPROF, XEN_H.VIRQ_XENPMU];
 
-const free = (): Channel => ({ state: "free", remoteDomain: 0, remotePort: 0, virq: 0, vcpu: 0 });
+const free = (): Channel => ({ state: "free", remoteDomain: 0, remotePort: 0, virq: 0, vcpu: 0, xen: false });
 
 export interface PortStatus {
   readonly status: number;
@@ -74,6 +78,13 @@ export class EventChannels implements Snapshotable<EventChannelsState> {
     const port = this.#freePort();
     if (port < 0) return port;
     this.#channels[port] = { ...free(), state: "unbound", remoteDomain };
+    return port;
+  }
+
+  /** A port whose events Xen itself takes on behalf of a vCPU. */
+  allocXen(remoteDomain: number, vcpu: number): number {
+    const port = this.allocUnbound(remoteDomain);
+    if (port >= 0) Object.assign(this.#channels[port]!, { vcpu, xen: true });
     return port;
   }
 
@@ -114,7 +125,12 @@ export class EventChannels implements Snapshotable<EventChannelsState> {
 
   close(port: number): number {
     const channel = this.channel(port);
-    if (channel === undefined) return -E.XEN_EINVAL;
+    if (channel === undefined || channel.xen) return -E.XEN_EINVAL;
+    this.#close(port, channel);
+    return 0;
+  }
+
+  #close(port: number, channel: Channel): void {
     if (channel.state === "interdomain") {
       const other = this.#network.eventsOf(channel.remoteDomain)?.channel(channel.remotePort);
       if (other !== undefined) {
@@ -124,23 +140,38 @@ export class EventChannels implements Snapshotable<EventChannelsState> {
     }
     this.#channels[port] = free();
     this.#sink.clearPending(port);
-    return 0;
   }
 
-  /** Closes every port: EVTCHNOP_reset and the domain's end. */
+  /** EVTCHNOP_reset: closes every port but Xen's. */
   reset(): void {
     for (let port = 1; port < this.#channels.length; port++) this.close(port);
   }
 
+  /** Closes every port: the domain's end. */
+  destroy(): void {
+    for (const [port, channel] of this.#channels.entries()) if (this.channel(port) !== undefined) this.#close(port, channel);
+  }
+
+  /** Tells the other end of a port that Xen itself has; a port that is not bound yet is ignored. */
+  sendXen(port: number): void {
+    const channel = this.channel(port);
+    if (channel?.state === "interdomain") this.#signal(port, channel);
+  }
+
+  #signal(port: number, { remoteDomain, remotePort }: Channel): void {
+    const remote = this.#network.eventsOf(remoteDomain);
+    const other = remote?.channel(remotePort);
+    if (remote === undefined || other === undefined) return;
+    const pending = other.xen || remote.#sink.setPending(remotePort, other.vcpu);
+    this.#network.sent(this, port, remote, remotePort, pending);
+    if (other.xen) remote.#sink.consume(remotePort, other.vcpu);
+  }
+
   send(port: number): number {
     const channel = this.channel(port);
-    if (channel === undefined) return -E.XEN_EINVAL;
+    if (channel === undefined || channel.xen) return -E.XEN_EINVAL;
     if (channel.state === "interdomain") {
-      const remote = this.#network.eventsOf(channel.remoteDomain);
-      if (remote !== undefined) {
-        const pending = remote.#sink.setPending(channel.remotePort, remote.channel(channel.remotePort)?.vcpu ?? 0);
-        this.#network.sent(this, port, remote, channel.remotePort, pending);
-      }
+      this.#signal(port, channel);
       return 0;
     }
     if (channel.state === "ipi") {

@@ -128,13 +128,15 @@ export class Execution {
       p2m.stale = false;
     }
     this.followCallbackLine(vcpu);
+    const controllers = vcpu.domain.platform?.controllers;
     let vector = this.#pendingVector(vcpu);
-    if (vector >= 0 && vcpu.injection === undefined && this.#interruptsOpen()) {
-      this.#accept(vcpu, vector);
+    if (vcpu.injection === undefined && (vector >= 0 || controllers?.interruptPending === true) && this.#interruptsOpen()) {
+      // The acknowledge gives the vector: the request may have become another one meanwhile.
+      this.#accept(vcpu, vector >= 0 || controllers === undefined ? vector : controllers.acknowledgeInterrupt());
       vector = this.#pendingVector(vcpu);
     }
     this.#injectAtEntry(vcpu);
-    this.#setWindow(vcpu, vector >= 0);
+    this.#setWindow(vcpu, vector >= 0 || controllers?.interruptPending === true);
   }
 
   #accept(vcpu: Vcpu, vector: number): void {
@@ -187,7 +189,9 @@ export class Execution {
   }
 
   eventDeliverable(vcpu: Vcpu): boolean {
-    return vcpu.injection !== undefined || (this.#pendingVector(vcpu) >= 0 && this.#interruptsOpen());
+    if (vcpu.injection !== undefined) return true;
+    const requested = vcpu.domain.platform?.controllers.interruptPending === true;
+    return (requested || this.#pendingVector(vcpu) >= 0) && this.#interruptsOpen();
   }
 
   /** A GSI or INTx callback line is high while the boot vCPU has an upcall pending (Xen's hvm_set_callback_irq_level). */

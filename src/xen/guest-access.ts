@@ -53,6 +53,11 @@ export class GuestAccess {
     return true;
   }
 
+  /** Guest-physical address of a byte, −1 when its translation does not permit the access. */
+  guestPhysical(linear: number, write: boolean): number {
+    return this.#walk(linear, write);
+  }
+
   /** Host-physical address, −1 when the access is not possible. */
   #translate(linear: number, write: boolean): number {
     const physical = this.#walk(linear, write);

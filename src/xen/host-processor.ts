@@ -35,6 +35,11 @@ export interface HostProcessor extends SystemCpu {
   readonly retired: number;
   readonly vmx: Vmx & VmxInstructions;
   readonly pendingFault: Fault;
+  /**
+   * Whether the current instruction may access `length` bytes, at most a page, from an offset in a segment on; else `pendingFault` is its
+   * fault. What is no memory may be accessed.
+   */
+  probe(segment: number, offset: number, length: number, write: boolean): boolean;
   /** Carries out one guest instruction outside of non-root operation, as an instruction emulator in the hypervisor would. */
   emulate(mmio: MmioAccess): "done" | "fault" | "unhandled";
 }

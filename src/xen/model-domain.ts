@@ -84,6 +84,9 @@ export class ModelDomain implements DomainServices, EventSink, Snapshotable<Mode
     this.#pending = this.#pending.filter((other) => other !== port);
   }
 
+  /** No port of a model domain is Xen's. */
+  consume(): void {}
+
   /** Ports of a model domain are never masked. */
   unmask(): void {}
 
@@ -201,12 +204,12 @@ export class ModelDomain implements DomainServices, EventSink, Snapshotable<Mode
     const { memory } = this.#parts;
     const at = (offset: number, width: number): number => {
       const entry = this.#mappings.get(handle);
-      assert(entry !== undefined, `grant mapping ${handle} of dom${this.domid} is used after its end`);
+      assert(entry !== undefined, () => `grant mapping ${handle} of dom${this.domid} is used after its end`);
       if (!(offset >= 0 && offset + width <= PAGE_SIZE)) throw new OutOfRange(offset, width, "granted page");
       return (entry.frame << PAGE_SHIFT) + offset;
     };
     const into = (offset: number, width: number): number => {
-      assert(!readOnly, `grant mapping ${handle} of dom${this.domid} is read-only`);
+      assert(!readOnly, () => `grant mapping ${handle} of dom${this.domid} is read-only`);
       return at(offset, width);
     };
     return {

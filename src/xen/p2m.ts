@@ -13,9 +13,14 @@ export const P2M_RAM = 1;
 export const P2M_SHARED = 2;
 export const P2M_GRANT = 3;
 export const P2M_GRANT_READ_ONLY = 4;
+/** Firmware: writes vanish (Xen's p2m_ram_ro). */
+export const P2M_ROM = 5;
+
+const READ_ONLY: readonly number[] = [P2M_GRANT_READ_ONLY, P2M_ROM];
 
 const EPT_READ_WRITE_EXECUTE = 7;
 const EPT_READ = 1;
+const EPT_READ_EXECUTE = 5;
 const MEMORY_TYPE_WRITE_BACK = 6 << 3;
 const LEVELS = 4;
 const INDEX_BITS = 9;
@@ -87,7 +92,7 @@ export class P2m {
   /** Whether the guest may write to the frame. */
   writable(gfn: number): boolean {
     const type = this.typeOf(gfn);
-    return type !== P2M_NONE && type !== P2M_GRANT_READ_ONLY;
+    return type !== P2M_NONE && !READ_ONLY.includes(type);
   }
 
   /** Maps a guest frame, replacing what was there (which is not freed); false when there is no memory for the tables. */
@@ -95,7 +100,8 @@ export class P2m {
     const entry = this.#make(gfn);
     if (entry < 0) return false;
     this.#count(entry, type);
-    const permissions = type === P2M_GRANT_READ_ONLY ? EPT_READ : EPT_READ_WRITE_EXECUTE;
+    const permissions =
+      type === P2M_ROM ? EPT_READ_EXECUTE : type === P2M_GRANT_READ_ONLY ? EPT_READ : EPT_READ_WRITE_EXECUTE;
     this.#memory.store32(entry, ((frame << PAGE_SHIFT) | MEMORY_TYPE_WRITE_BACK | permissions) >>> 0);
     this.#memory.store32(entry + 4, (type << TYPE_SHIFT_HIGH) | (frame >>> 20));
     return true;

@@ -16,7 +16,9 @@ export interface MemoryMapEntry {
 /** The special pages of an HVM domain end where Xen's tool stack puts them (libxenguest, xg_dom_x86.c). */
 const SPECIAL_END_GFN = 0xff000;
 const SPECIAL_PAGES = 8;
+export const BUFFERED_IOREQ_GFN = SPECIAL_END_GFN - SPECIAL_PAGES + 3;
 export const STORE_GFN = SPECIAL_END_GFN - SPECIAL_PAGES + 4;
+export const IOREQ_GFN = SPECIAL_END_GFN - SPECIAL_PAGES + 5;
 export const CONSOLE_GFN = SPECIAL_END_GFN - SPECIAL_PAGES + 7;
 
 /** The guest's RAM must end below the special pages and leave room for what a guest maps itself. */

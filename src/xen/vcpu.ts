@@ -21,6 +21,22 @@ export interface Injection {
 
 export type RunState = "running" | "blocked" | "down";
 
+/** An instruction whose I/O the device model carries out (Xen's hvm_vcpu_io). */
+export interface VcpuIo {
+  /** What the next VM entry has to complete before: an IN or OUT, an INS or OUTS, an instruction with memory operands. */
+  instruction: "none" | "port" | "string" | "memory";
+  /** The request is with the device model: no event wakes the vCPU before its answer (Xen: _VPF_blocked_in_xen). */
+  waiting: boolean;
+  /** The device model's answer, valid with `answered`. */
+  answer: number;
+  answered: boolean;
+  /** Iterations of INS or OUTS that the request stands for, and whether it names the data's address. */
+  count: number;
+  pointer: boolean;
+  /** The results of the memory accesses that the instruction has made so far: it is executed again after each answer. */
+  accesses: number[];
+}
+
 export interface VcpuState {
   id: number;
   run: string;
@@ -37,6 +53,7 @@ export interface VcpuState {
   polling: number[] | null;
   registers: SavedRegisters | null;
   periodNs: number;
+  io: VcpuIo;
 }
 
 export class Vcpu {
@@ -66,6 +83,15 @@ export class Vcpu {
   registers: SavedRegisters | undefined = undefined;
   /** Period of the periodic timer, 0 when it is stopped. */
   periodNs = 0;
+  readonly io: VcpuIo = {
+    instruction: "none",
+    waiting: false,
+    answer: 0,
+    answered: false,
+    count: 0,
+    pointer: false,
+    accesses: [],
+  };
 
   constructor(domain: Domain, id: number, vmcs: number, vcpuInfo: number) {
     this.domain = domain;
@@ -79,7 +105,7 @@ export class Vcpu {
   }
 
   get runnable(): boolean {
-    return this.run === "running" && this.domain.status === "running";
+    return this.run === "running" && !this.io.waiting && this.domain.status === "running";
   }
 
   block(waitsFor: string): void {
@@ -123,6 +149,7 @@ export class Vcpu {
       polling: this.polling === undefined ? null : [...this.polling],
       registers: this.registers ?? null,
       periodNs: this.periodNs,
+      io: { ...this.io, accesses: [...this.io.accesses] },
     };
   }
 
@@ -140,5 +167,6 @@ export class Vcpu {
     this.polling = state.polling === null ? undefined : [...state.polling];
     this.registers = state.registers ?? undefined;
     this.periodNs = state.periodNs;
+    Object.assign(this.io, state.io, { accesses: [...state.io.accesses] });
   }
 }

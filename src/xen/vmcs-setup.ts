@@ -2,7 +2,8 @@
 // (docs/misc/pvh.pandoc, "x86 boot ABI"; SDM Vol. 3 §25.4 to §25.8).
 
 import type { GuestMemory } from "../core/memory.ts";
-import { CR0_ET, CR0_NE, CR0_PE, CR0_PG, CR4_PAE, CR4_VMXE, EBX } from "../cpu/state.ts";
+import { CR0_CD, CR0_ET, CR0_NE, CR0_NW, CR0_PE, CR0_PG, CR4_PAE, CR4_VMXE, EBX, EDX } from "../cpu/state.ts";
+import { cpuid } from "../cpu/system/cpuid.ts";
 import { MSRS } from "../cpu/system/msr.ts";
 import { VMCS_REVISION } from "../cpu/vmx/capabilities.ts";
 import { controlWord, PIN_BASED, PRIMARY, SECONDARY, VM_ENTRY, VM_EXIT } from "../cpu/vmx/controls.ts";
@@ -13,6 +14,12 @@ import type { HostProcessor } from "./host-processor.ts";
 const CODE_32 = 0xc09b;
 const DATA_32 = 0xc093;
 const TSS_32_BUSY = 0x8b;
+/** After RESET: writable data and readable code, accessed; an LDT. */
+const REAL_MODE_DATA = 0x93;
+const REAL_MODE_CODE = 0x9b;
+const LDT = 0x82;
+const REAL_MODE_LIMIT = 0xffff;
+const CR0_RESET = (CR0_CD | CR0_NW | CR0_ET) >>> 0;
 const UNUSABLE = 0x1_0000;
 /** Limit of the TSS that a PVH guest starts with. */
 const TSS_LIMIT = 0x67;
@@ -62,10 +69,8 @@ export function msrBitmap(): Uint8Array {
 }
 
 export interface VcpuStart {
-  /** EIP. */
-  readonly entry: number;
-  /** EBX: guest-physical address of hvm_start_info. */
-  readonly startInfo: number;
+  /** EIP and, in EBX, the guest-physical address of hvm_start_info; undefined: as after RESET. */
+  readonly pvh: { readonly entry: number; readonly startInfo: number } | undefined;
   readonly eptPointer: number;
   /** Not 0: with it, translations outlive VM entries (SDM Vol. 3 §29.1). */
   readonly vpid: number;
@@ -106,7 +111,8 @@ export function setUpVmcs({ vmx, state }: HostProcessor, start: VcpuStart): void
   write(VMCS.GUEST_PAT, PAT_RESET);
   write(VMCS.GUEST_DR7, DR7_RESET);
   write(VMCS.GUEST_RFLAGS, FLAGS_RESET);
-  write(VMCS.GUEST_RIP, start.entry);
+  if (start.pvh === undefined) return startAtReset(write, state);
+  write(VMCS.GUEST_RIP, start.pvh.entry);
   for (const name of SEGMENTS) {
     write(VMCS[`GUEST_${name}_LIMIT`], 0xffff_ffff);
     write(VMCS[`GUEST_${name}_ACCESS_RIGHTS`], name === "CS" ? CODE_32 : DATA_32);
@@ -114,5 +120,23 @@ export function setUpVmcs({ vmx, state }: HostProcessor, start: VcpuStart): void
   write(VMCS.GUEST_TR_LIMIT, TSS_LIMIT);
   write(VMCS.GUEST_TR_ACCESS_RIGHTS, TSS_32_BUSY);
   write(VMCS.GUEST_LDTR_ACCESS_RIGHTS, UNUSABLE);
-  state.setGpr(EBX, start.startInfo);
+  state.setGpr(EBX, start.pvh.startInfo);
+}
+
+/** Real mode at FFFFFFF0h, which an unrestricted guest may be in (SDM Vol. 3 table 10-1, §26.6.2). */
+function startAtReset(write: (field: number, value: number) => void, state: HostProcessor["state"]): void {
+  write(VMCS.CR0_READ_SHADOW, CR0_RESET);
+  write(VMCS.GUEST_CR0, CR0_RESET | CR0_NE);
+  write(VMCS.GUEST_RIP, 0xfff0);
+  for (const name of SEGMENTS) {
+    write(VMCS[`GUEST_${name}_LIMIT`], REAL_MODE_LIMIT);
+    write(VMCS[`GUEST_${name}_ACCESS_RIGHTS`], name === "CS" ? REAL_MODE_CODE : REAL_MODE_DATA);
+  }
+  write(VMCS.GUEST_CS_SELECTOR, 0xf000);
+  write(VMCS.GUEST_CS_BASE, 0xffff_0000);
+  for (const name of ["GDTR", "IDTR", "TR", "LDTR"] as const) write(VMCS[`GUEST_${name}_LIMIT`], REAL_MODE_LIMIT);
+  write(VMCS.GUEST_TR_ACCESS_RIGHTS, TSS_32_BUSY);
+  write(VMCS.GUEST_LDTR_ACCESS_RIGHTS, LDT);
+  const [signature] = cpuid(1);
+  state.setGpr(EDX, signature);
 }

@@ -6,20 +6,25 @@ import { assert, InputError } from "../core/errors.ts";
 import { PAGE_SHIFT } from "../core/memory.ts";
 import { VM_SUCCEED } from "../cpu/vmx/operation.ts";
 import type { Emit } from "../trace/events.ts";
-import { GRANT_TABLE_H, SCHED_H, XEN_H } from "./abi/constants.ts";
+import { GRANT_TABLE_H, PARAMS_H, SCHED_H, XEN_H } from "./abi/constants.ts";
 import type { BackendHost, XenstoreClient } from "./backend-host.ts";
-import { type BuilderHost, buildDomain } from "./builder.ts";
+import { type BuilderHost, type BuiltDomain, buildDomain } from "./builder.ts";
 import { ConsoleDaemon } from "./console.ts";
-import { Domain, type DomainConfig } from "./domain.ts";
+import { DeviceModelHost } from "./device-model-host.ts";
+import { Domain, type DomainConfig, type HvmDomainConfig } from "./domain.ts";
 import type { EventChannels } from "./event-channels.ts";
 import { Execution } from "./execution.ts";
+import { completeIo } from "./exits/completion.ts";
 import { FrameAllocator } from "./frames.ts";
 import type { GrantOwner } from "./grant-table.ts";
 import { GuestAccess } from "./guest-access.ts";
 import type { HostProcessor } from "./host-processor.ts";
+import { buildHvmDomain } from "./hvm-builder.ts";
 import type { DomainListener, Hypervisor, HypervisorOptions, HypervisorState, StoreRing } from "./hypervisor.ts";
+import { IoreqServer } from "./ioreq.ts";
 import { ModelDomain } from "./model-domain.ts";
-import { P2M_RAM, P2m } from "./p2m.ts";
+import { P2M_RAM, P2M_ROM, P2m } from "./p2m.ts";
+import { Platform } from "./platform.ts";
 import type { DeviceAccess, HypervisorServices } from "./services.ts";
 import { defaultVcpuInfo } from "./shared-info.ts";
 import { TscClock } from "./time.ts";
@@ -106,8 +111,11 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     const domain = new Domain(domid, config.name, parts);
     this.domains.set(domid, domain);
     try {
-      const { entry, startInfo } = buildDomain(domain, config, this.#builder);
-      this.#addVcpu(domain, entry, startInfo);
+      if (config.kind === "hvm") {
+        this.#addPlatform(domain, config);
+        buildHvmDomain(domain, config, this.#builder);
+        this.#addVcpu(domain, undefined);
+      } else this.#addVcpu(domain, buildDomain(domain, config, this.#builder));
     } catch (error) {
       this.#release(domain);
       throw error;
@@ -122,7 +130,16 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     return domain;
   }
 
-  #addVcpu(domain: Domain, entry: number, startInfo: number): void {
+  #addPlatform(domain: Domain, config: HvmDomainConfig): void {
+    const { domid, events } = domain;
+    const { clock, emit } = this;
+    const parts = { domid, memory: this.processor.memory, clock, emit, events };
+    const ioreqs = new IoreqServer(parts, this.#frame(), this.#frame(), CONTROL_DOMAIN);
+    domain.platform = new Platform(ioreqs, config.showsXen);
+    domain.setParam(PARAMS_H.HVM_PARAM_BUFIOREQ_EVTCHN, BigInt(ioreqs.bufferedPort));
+  }
+
+  #addVcpu(domain: Domain, pvh: BuiltDomain | undefined): void {
     const { processor } = this;
     const { vmx } = processor;
     const id = domain.vcpus.length;
@@ -134,7 +151,8 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     this.#switchTo(vcpu);
     const eptPointer = domain.p2m.eptPointer;
     const vpid = 1 + ((domain.domid * VCPUS_PER_DOMAIN + id) % 0xffff);
-    setUpVmcs(processor, { entry, startInfo, eptPointer, vpid, msrBitmap: this.#msrBitmap });
+    setUpVmcs(processor, { pvh, eptPointer, vpid, msrBitmap: this.#msrBitmap });
+    domain.platform?.ioreqs.addVcpu(id, CONTROL_DOMAIN);
     this.updateTime(vcpu);
   }
 
@@ -151,7 +169,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
 
   /** Gives back all that a domain has. Frames that others have mapped stay until they unmap them. */
   #release(domain: Domain): void {
-    domain.events.reset();
+    domain.events.destroy();
     for (const handle of domain.mappings.handles()) {
       const owner = domain.mappings.get(handle)?.owner;
       domain.mappings.unmap(handle, owner === undefined ? undefined : this.grantOwner(owner));
@@ -163,10 +181,14 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
       if (this.#current === vcpu) this.#current = undefined;
     }
     domain.p2m.forEach((_gfn, frame, type) => {
-      if (type === P2M_RAM) this.frames.free(frame);
+      if (type === P2M_RAM || type === P2M_ROM) this.frames.free(frame);
     });
     domain.grants.destroy();
     this.frames.free(domain.sharedInfoFrame);
+    if (domain.platform !== undefined) {
+      this.frames.free(domain.platform.ioreqs.page);
+      this.frames.free(domain.platform.ioreqs.bufferedPage);
+    }
     domain.p2m.destroy();
     this.domains.delete(domain.domid);
   }
@@ -277,6 +299,24 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     else if (vcpu.id === 0) this.#execution.followCallbackLine(vcpu);
   }
 
+  ioreqEvent(domain: Domain, port: number): void {
+    const id = domain.platform?.ioreqs.vcpuOf(port);
+    const vcpu = id === undefined ? undefined : domain.vcpus[id];
+    if (vcpu === undefined || domain.platform?.ioreqs.receive(vcpu) !== "nonsense") return;
+    this.crash(domain, "the device model's answer to an I/O request is in a wrong state");
+  }
+
+  deviceModelHost(domid: number): DeviceModelHost {
+    const domain = this.domains.get(domid);
+    if (domain?.platform === undefined) throw new InputError("has no device model", `domain ${domid}`);
+    return new DeviceModelHost(domain, domain.platform, this.modelDomain(CONTROL_DOMAIN), this);
+  }
+
+  /** An interrupt controller of the domain's board has a request: ends HLT. */
+  interruptRequested(domid: number): void {
+    this.domains.get(domid)?.vcpus[0]?.wake();
+  }
+
   eventDeliverable(vcpu: Vcpu): boolean {
     return this.#execution.eventDeliverable(vcpu);
   }
@@ -328,7 +368,9 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     return Array.from(this.domains.values())
       .filter((domain) => domain.status === "running")
       .flatMap((domain) => domain.vcpus.filter((vcpu) => !vcpu.runnable))
-      .map((vcpu) => `${vcpu.domain.name} vcpu ${vcpu.id} waits for ${vcpu.waitsFor}`);
+      .map(({ domain, id, io, waitsFor }) => {
+        return `${domain.name} vcpu ${id} waits for ${io.waiting ? "the device model" : waitsFor}`;
+      });
   }
 
   runVcpu(vcpu: Vcpu, budget: number): void {
@@ -340,6 +382,10 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     while (vcpu.runnable && !this.#yielded) {
       const limit = Math.min(end - processor.retired, this.#time.instructionsUntilAlarm());
       if (limit <= 0) break;
+      if (vcpu.io.instruction !== "none") {
+        completeIo(this, vcpu);
+        continue;
+      }
       if (this.#execution.enter(vcpu, limit, this.#followTime)) this.#time.spend(this.#options.exitCostNs);
     }
     this.#time.stop();

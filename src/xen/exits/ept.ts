@@ -8,6 +8,7 @@ import { P2M_GRANT_READ_ONLY } from "../p2m.ts";
 import type { DeviceAccess, HypervisorServices } from "../services.ts";
 import type { Vcpu } from "../vcpu.ts";
 import type { ExitHandler } from "./exit.ts";
+import { emulateMemory } from "./memory-io.ts";
 
 type Width = 1 | 2 | 4;
 
@@ -40,6 +41,7 @@ export const EPT_VIOLATION: ExitHandler = {
     if ((exit.qualification & EPT_WRITE) !== 0 && domain.p2m.typeOf(gfn) === P2M_GRANT_READ_ONLY) {
       return host.inject(vcpu, GP, 0);
     }
-    emulateInstruction(host, vcpu);
+    if (domain.platform === undefined) emulateInstruction(host, vcpu);
+    else emulateMemory(host, vcpu);
   },
 };

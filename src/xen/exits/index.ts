@@ -22,7 +22,8 @@ const UNDEFINED: ExitHandler = { handle: (host, vcpu) => host.inject(vcpu, UD) }
 const CPUID: ExitHandler = {
   handle(host, vcpu) {
     const { state } = host.processor;
-    const subject = { domid: vcpu.domid, vcpu: vcpu.id, tscKhz: host.tsc.khz, scale: host.tsc.scale };
+    const { khz, scale } = host.tsc;
+    const subject = { domid: vcpu.domid, vcpu: vcpu.id, tscKhz: khz, scale, showsXen: vcpu.domain.showsXen };
     const [eax, ebx, ecx, edx] = guestCpuid(state.gpr(EAX), state.gpr(ECX), subject);
     state.setGpr(EAX, eax);
     state.setGpr(EBX, ebx);
@@ -53,6 +54,7 @@ const INTERRUPT_WINDOW: ExitHandler = { handle: () => undefined };
 
 const VMCALL: ExitHandler = {
   handle(host: HypervisorServices, vcpu: Vcpu) {
+    if (!vcpu.domain.showsXen) return host.inject(vcpu, UD);
     // The hypercall may end or block the vCPU; it returns after the instruction in any case.
     host.skip(vcpu);
     host.hypercall(vcpu);

@@ -27,6 +27,7 @@ const BOOT_PROCESSOR = 1n << 8n;
 
 /** WRMSR that installs the hypercall page (arch-x86/cpuid.h, leaf base + 2). */
 function installHypercallPage({ processor }: HypervisorServices, { domain }: Vcpu, value: bigint): boolean {
+  if (!domain.showsXen) return false;
   const address = Number(value);
   // Xen ignores indexes other than 0, and raises #GP when there is no page to write to.
   if (address % 2 ** PAGE_SHIFT !== 0) return true;

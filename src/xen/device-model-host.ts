@@ -1,0 +1,154 @@
+// Part: what a device model, a program of the control domain, may do with the one domain that it serves: the pages of I/O requests
+// (XENMEM_acquire_resource), the guest's memory (foreign mappings), interrupt lines (DMOP_ operations, hvm/dm_op.h), its end.
+
+import type { Clock } from "../core/clock.ts";
+import { type GuestMemory, PAGE_SHIFT, PAGE_SIZE } from "../core/memory.ts";
+import type { Emit } from "../trace/events.ts";
+import { DM_OP_H as D, ERRNO_H as E, SCHED_H, XEN_H } from "./abi/constants.ts";
+import type { DomainServices } from "./backend-host.ts";
+import type { Domain } from "./domain.ts";
+import { ISA_IRQS, type Platform } from "./platform.ts";
+import type { HypervisorServices } from "./services.ts";
+
+export class DeviceModelHost {
+  /** The domain that is served. */
+  readonly domid: number;
+  readonly clock: Clock;
+  readonly emit: Emit;
+  /** Guest-physical memory of the domain: what DMA reaches. */
+  readonly memory: ForeignMemory;
+  readonly ioreqs: SharedPage;
+  readonly bufferedIoreqs: SharedPage;
+  /** The domain's port for buffered requests (HVM_PARAM_BUFIOREQ_EVTCHN). */
+  readonly bufferedPort: number;
+  readonly #domain: Domain;
+  readonly #platform: Platform;
+  readonly #services: DomainServices;
+  readonly #hypervisor: HypervisorServices;
+
+  constructor(domain: Domain, platform: Platform, services: DomainServices, hypervisor: HypervisorServices) {
+    const { memory } = hypervisor.processor;
+    this.domid = domain.domid;
+    this.clock = services.clock;
+    this.emit = services.emit;
+    this.memory = new ForeignMemory(memory, domain);
+    this.ioreqs = new SharedPage(memory, platform.ioreqs.page);
+    this.bufferedIoreqs = new SharedPage(memory, platform.ioreqs.bufferedPage);
+    this.bufferedPort = platform.ioreqs.bufferedPort;
+    this.#domain = domain;
+    this.#platform = platform;
+    this.#services = services;
+    this.#hypervisor = hypervisor;
+  }
+
+  get vcpuCount(): number {
+    return this.#domain.vcpuCount;
+  }
+
+  /** Binds to a port of the domain: the local port, or a negative errno. */
+  bind(port: number, handler: () => void): number {
+    return this.#services.bindInterdomain(this.domid, port, handler);
+  }
+
+  /** After a snapshot was loaded: gives a bound port its handler again. */
+  adopt(port: number, handler: () => void): void {
+    this.#services.adoptPort(port, handler);
+  }
+
+  notify(port: number): void {
+    this.#services.notify(port);
+  }
+
+  /** XEN_DMOP_set_isa_irq_level: drives an ISA interrupt line of the domain's controllers. */
+  setIsaIrqLevel(irq: number, level: boolean): void {
+    const { clock, domid, emit } = this;
+    const at = clock.now;
+    const exists = irq >= 0 && irq < ISA_IRQS;
+    emit({
+      kind: "hypercall",
+      at,
+      domain: this.#services.domid,
+      vcpu: 0,
+      number: XEN_H.__HYPERVISOR_dm_op,
+      arguments: [D.XEN_DMOP_set_isa_irq_level, domid, irq, Number(level)],
+      result: exists ? 0 : -E.XEN_EINVAL,
+    });
+    if (!exists) return;
+    emit({ kind: "irq-line", at, line: `dom${domid} isa ${irq}`, level });
+    this.#platform.controllers.setIsaIrqLevel(irq, level);
+  }
+
+  /** The domain's processor was reset by a device (SCHEDOP_remote_shutdown): Xen's tool stack would build it anew. */
+  reset(): void {
+    this.#hypervisor.shutdown(this.#domain, SCHED_H.SHUTDOWN_reboot);
+  }
+
+  powerOff(): void {
+    this.#hypervisor.shutdown(this.#domain, SCHED_H.SHUTDOWN_poweroff);
+  }
+}
+
+/** A page of the hypervisor's, mapped. Numbers are little-endian and unsigned. */
+export class SharedPage {
+  readonly #memory: GuestMemory;
+  readonly #base: number;
+
+  constructor(memory: GuestMemory, frame: number) {
+    this.#memory = memory;
+    this.#base = frame << PAGE_SHIFT;
+  }
+
+  load8(offset: number): number {
+    return this.#memory.load8(this.#base + offset);
+  }
+
+  load32(offset: number): number {
+    return this.#memory.load32(this.#base + offset);
+  }
+
+  store8(offset: number, value: number): void {
+    this.#memory.store8(this.#base + offset, value);
+  }
+
+  store32(offset: number, value: number): void {
+    this.#memory.store32(this.#base + offset, value);
+  }
+}
+
+/** A guest's memory by guest-physical address. Where none is, reads give all ones and writes vanish. */
+export class ForeignMemory {
+  readonly #memory: GuestMemory;
+  readonly #domain: Domain;
+
+  constructor(memory: GuestMemory, domain: Domain) {
+    this.#memory = memory;
+    this.#domain = domain;
+  }
+
+  /** A copy. */
+  read(address: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(length).fill(0xff);
+    this.#pages(address, length, false, (host, done, count) => {
+      bytes.set(this.#memory.bytes.subarray(host, host + count), done);
+    });
+    return bytes;
+  }
+
+  write(address: number, bytes: Uint8Array): void {
+    this.#pages(address, bytes.length, true, (host, done, count) => {
+      this.#memory.write(host, bytes.subarray(done, done + count));
+    });
+  }
+
+  #pages(address: number, length: number, write: boolean, move: (host: number, done: number, count: number) => void): void {
+    const { p2m } = this.#domain;
+    for (let done = 0; done < length; ) {
+      const at = address + done;
+      const gfn = Math.floor(at / PAGE_SIZE);
+      const count = Math.min(length - done, PAGE_SIZE - (at % PAGE_SIZE));
+      const frame = p2m.frameOf(gfn);
+      if (frame >= 0 && (!write || p2m.writable(gfn))) move((frame << PAGE_SHIFT) + (at % PAGE_SIZE), done, count);
+      done += count;
+    }
+  }
+}

@@ -1,0 +1,62 @@
+// Part: the builder of HVM domains. RAM from 0 with a hole for the VGA frame buffer, the firmware at the top of 4 GiB as ROM and its end once more
+// below 1 MiB as RAM, where it may write: as QEMU's PC has it after the firmware has unlocked its shadow. The special pages are where Xen's
+// tool stack puts them. Not modelled: write protection of the shadow (PAM registers), memory above 4 GiB.
+
+import { InputError } from "../core/errors.ts";
+import { PAGE_SIZE } from "../core/memory.ts";
+import { PARAMS_H } from "./abi/constants.ts";
+import { type BuilderHost, copyIn, populate, seedRings } from "./builder.ts";
+import type { Domain, HvmDomainConfig } from "./domain.ts";
+import { P2M_RAM, P2M_ROM } from "./p2m.ts";
+import { BUFFERED_IOREQ_GFN, CONSOLE_GFN, IOREQ_GFN, memoryMap, STORE_GFN } from "./start-info.ts";
+
+const KIB = 1024;
+/** The VGA frame buffer's window, which the device model has. */
+const VGA_START = 0xa_0000;
+const VGA_END = 0xc_0000;
+const FIRMWARE_END = 2 ** 32;
+const SHADOW_END = 0x10_0000;
+/** What is seen of the firmware below 1 MiB (QEMU: isa-bios). */
+const SHADOW_SIZE = 128 * KIB;
+/** The firmware must not reach down to the special pages. */
+const MAX_FIRMWARE = 8 * 1024 * KIB;
+const MIN_MEMORY = SHADOW_END;
+
+/** Where the RAM of an HVM domain ends: what lies above belongs to devices (QEMU's i440FX: below 4 GiB). */
+export const MAX_HVM_MEMORY = 0xc000_0000;
+
+/** Fills in a new domain. @throws InputError when firmware and memory do not fit */
+export function buildHvmDomain(domain: Domain, config: HvmDomainConfig, host: BuilderHost): void {
+  const context = `domain ${config.name}`;
+  const { firmware, memorySize } = config;
+  if (!Number.isSafeInteger(memorySize) || memorySize % PAGE_SIZE !== 0 || memorySize < MIN_MEMORY) {
+    throw new InputError(`${memorySize} bytes of memory, at least ${MIN_MEMORY} in whole pages`, context);
+  }
+  if (memorySize > MAX_HVM_MEMORY) {
+    throw new InputError(`${memorySize} bytes of memory, at most ${MAX_HVM_MEMORY}`, context);
+  }
+  if (firmware.length < 64 * KIB || firmware.length > MAX_FIRMWARE || firmware.length % (64 * KIB) !== 0) {
+    throw new InputError(`${firmware.length} bytes are not 64 KiB to 8 MiB in whole 64 KiB`, `firmware of ${context}`);
+  }
+  const pages = (memorySize + firmware.length) / PAGE_SIZE;
+  domain.maxPages = memorySize / PAGE_SIZE + 2;
+  if (host.frames.available < pages) {
+    throw new InputError(`${pages} pages of memory, the host has ${host.frames.available} left`, context);
+  }
+  domain.memoryMap = memoryMap(memorySize);
+  for (let gfn = 0; gfn < memorySize / PAGE_SIZE; gfn++) {
+    const isVga = gfn >= VGA_START / PAGE_SIZE && gfn < VGA_END / PAGE_SIZE;
+    if (!isVga) populate(domain, host, gfn, P2M_RAM, context);
+  }
+  const romStart = FIRMWARE_END - firmware.length;
+  for (let address = romStart; address < FIRMWARE_END; address += PAGE_SIZE) {
+    populate(domain, host, address / PAGE_SIZE, P2M_ROM, context);
+  }
+  copyIn(domain, host.memory, romStart, firmware);
+  const shadow = firmware.subarray(Math.max(0, firmware.length - SHADOW_SIZE));
+  copyIn(domain, host.memory, SHADOW_END - shadow.length, shadow);
+  for (const gfn of [STORE_GFN, CONSOLE_GFN]) populate(domain, host, gfn, P2M_RAM, context);
+  seedRings(domain, host, context);
+  domain.setParam(PARAMS_H.HVM_PARAM_IOREQ_PFN, BigInt(IOREQ_GFN));
+  domain.setParam(PARAMS_H.HVM_PARAM_BUFIOREQ_PFN, BigInt(BUFFERED_IOREQ_GFN));
+}

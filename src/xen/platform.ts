@@ -1,0 +1,53 @@
+// Part: what an HVM domain has beyond a PVH one: devices inside the hypervisor, interrupt controllers, and a device model for all other I/O.
+
+import { MmioBus, PortBus } from "../core/bus.ts";
+import type { Snapshotable } from "../core/snapshot.ts";
+import type { IoreqServer, IoreqServerState } from "./ioreq.ts";
+
+export const ISA_IRQS = 16;
+
+/** The interrupt controllers of a domain's board: lines go in, one request comes out. */
+export interface InterruptControllers {
+  /** The device model's drive on an ISA interrupt line. */
+  setIsaIrqLevel(irq: number, level: boolean): void;
+  /** An interrupt waits that the processor could take. */
+  readonly interruptPending: boolean;
+  /** The processor takes it: its vector. */
+  acknowledgeInterrupt(): number;
+}
+
+/** Until the board is built. */
+const NO_CONTROLLERS: InterruptControllers = {
+  setIsaIrqLevel: () => undefined,
+  interruptPending: false,
+  acknowledgeInterrupt: () => 0,
+};
+
+export interface PlatformState {
+  ioreqs: IoreqServerState;
+}
+
+export class Platform implements Snapshotable<PlatformState> {
+  /** Devices that the hypervisor emulates itself: their accesses are over before the guest goes on, without a request. */
+  readonly ports = new PortBus();
+  /** The same by guest-physical address. */
+  readonly mmio = new MmioBus();
+  readonly ioreqs: IoreqServer;
+  /** The guest sees Xen's CPUID leaves and may make hypercalls. */
+  readonly showsXen: boolean;
+  /** The board's; set once, before the domain runs. */
+  controllers: InterruptControllers = NO_CONTROLLERS;
+
+  constructor(ioreqs: IoreqServer, showsXen: boolean) {
+    this.ioreqs = ioreqs;
+    this.showsXen = showsXen;
+  }
+
+  save(): PlatformState {
+    return { ioreqs: this.ioreqs.save() };
+  }
+
+  load(state: PlatformState): void {
+    this.ioreqs.load(state.ioreqs);
+  }
+}
