@@ -8,6 +8,7 @@ import { exitRates } from "./exits.ts";
 import { hasPackages, v86 } from "./files.ts";
 import { guestSpeeds } from "./guests.ts";
 import { isInstalled } from "./measure.ts";
+import { snapshotTimes } from "./snapshots.ts";
 
 export interface BenchmarkOptions {
   /** Takes the tables, in Markdown. */
@@ -56,6 +57,9 @@ export async function runBenchmarks({ print, progress }: BenchmarkOptions): Prom
 
   progress("VM exits");
   print(`\n${exitRates()}`);
+
+  progress("snapshots");
+  print(`\n${snapshotTimes()}`);
 
   print(`\n${demands.map((line) => `- ${line}\n`).join("")}`);
   return demands.every((line) => line.endsWith("held"));
