@@ -144,7 +144,7 @@ export class Session {
     const outcomes = Object.entries(this.#scenario.expect).map(([expectation, holds]) =>
       judge(expectation, holds, run),
     );
-    return { run, outcomes, trace, sha256: this.#writer.sha256() };
+    return { run, outcomes, trace, sha256: trace.sha256() };
   }
 
   /** Takes in what was typed from outside and the scripted input that is due; true when there was some. */

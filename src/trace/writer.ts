@@ -11,7 +11,6 @@ import { RowWriter } from "./rows.ts";
 export class TraceWriter {
   readonly #sink: (record: Uint8Array) => void;
   readonly #chunkEvents: number;
-  readonly #file = new Sha256();
   readonly #record = new CborWriter();
   readonly #rows = new CborWriter();
   readonly #rowWriter = new RowWriter();
@@ -89,18 +88,12 @@ export class TraceWriter {
     this.#seal();
   }
 
-  /** SHA-256 of all bytes that went to the sink, in hexadecimal. */
-  sha256(): string {
-    return this.#file.hex();
-  }
-
   #seal(): void {
     const record = this.#record;
     const hash = new Sha256().update(record.view()).digest();
     assert(hash.length === 32, "a record's hash is SHA-256");
     record.bytes(hash);
     this.#previous = hash;
-    this.#file.update(record.view());
     this.#offset += record.length;
     this.#sink(record.view());
     record.clear();
