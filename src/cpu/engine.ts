@@ -60,7 +60,7 @@ let module: WebAssembly.Module | undefined;
 
 /** The back end that is used for running. All processors share the compiled module. */
 export const webAssembly: Backend = (memory, imports) => {
-  module ??= new WebAssembly.Module(emitModule(enterHandler(), handlerTable().handlers));
+  module ??= new WebAssembly.Module(emitModule(enterHandler(), handlerTable()));
   return new WebAssembly.Instance(module, { host: { memory, ...imports } }).exports.run as (left: number) => number;
 };
 

@@ -49,6 +49,7 @@ export const SPECIAL = {
   /** Goes on at the record in `link`. */
   goto: 3,
 } as const;
+const SPECIALS = Object.keys(SPECIAL).length;
 
 /** (opcode id, variant) as a number; whatever does not matter to the opcode has to be at its default. */
 function key(id: number, variant: Variant): number {
@@ -90,13 +91,18 @@ function whatMatters(opcode: Opcode): Matters {
 
 const MATTERS = ALL_OPCODES.map(whatMatters);
 
+interface Form {
+  readonly name: string;
+  readonly opcode: Opcode;
+  readonly variant: Variant;
+}
+
 export class HandlerTable {
-  /** By index. */
-  readonly handlers: readonly Handler[];
+  /** What the handlers after the special ones are built from. */
+  readonly #forms: Form[] = [];
   readonly #index = new Map<number, number>();
 
   constructor() {
-    const handlers = specialHandlers();
     const named = new Map<string, number>();
     for (const opcode of ALL_OPCODES) {
       if (opcode.slow) continue;
@@ -104,13 +110,22 @@ export class HandlerTable {
         const name = nameOf(opcode, variant);
         let index = named.get(name);
         if (index === undefined) {
-          index = handlers.push(build(name, opcode, variant)) - 1;
+          index = SPECIALS + this.#forms.push({ name, opcode, variant }) - 1;
           named.set(name, index);
         }
         this.#index.set(key(opcode.id, variant), index);
       }
     }
-    this.handlers = handlers;
+  }
+
+  get size(): number {
+    return SPECIALS + this.#forms.length;
+  }
+
+  /** All handlers by index. Built as they are asked for, as they are needed once and large together. */
+  *handlers(): Generator<Handler> {
+    yield* specialHandlers();
+    for (const form of this.#forms) yield build(form);
   }
 
   /** Index of the handler of a form of an instruction. */
@@ -133,7 +148,7 @@ export class HandlerTable {
 
 let table: HandlerTable | undefined;
 
-/** The one table: it depends on nothing but the opcode map, and takes tens of milliseconds to build. */
+/** The one table: it depends on nothing but the opcode map. */
 export function handlerTable(): HandlerTable {
   table ??= new HandlerTable();
   return table;
@@ -164,7 +179,7 @@ function nameOf(opcode: Opcode, variant: Variant): string {
   return parts.join(" ");
 }
 
-function build(name: string, opcode: Opcode, variant: Variant): Handler {
+function build({ name, opcode, variant }: Form): Handler {
   const c = new Context(opcode, variant);
   const semantics = SEMANTICS[opcode.name];
   if (semantics === undefined) throw new TypeError(`${opcode.name} has no semantics`);

@@ -150,7 +150,7 @@ let left = 0;
 const rotl = (a, b) => a << b | a >>> (32 - b & 31);
 const ctz = (a) => a === 0 ? 32 : 31 - Math.clz32(a & -a);
 const enter = ${printHandler(enterHandler())};
-const handlers = [${handlerTable().handlers.map(printHandler).join(",\n")}];
+const handlers = [${[...handlerTable().handlers()].map(printHandler).join(",\n")}];
 return (budget) => {
   left = budget;
   for (let record = 0; record !== -1; ) {

@@ -2,6 +2,7 @@
 // Prints handlers (ir.ts) as one WebAssembly module, W3C core specification 2.0 with the tail-call extension: a handler
 // ends in a tail call of the next record's handler, so that no loop stands between two instructions.
 
+import type { HandlerTable } from "./handlers.ts";
 import { type Expr, type Handler, IMPORT_NAMES, IMPORTS, type ImportName, type Statement, type Type } from "./ir.ts";
 import { RECORD } from "./layout.ts";
 
@@ -44,8 +45,10 @@ const OPERATORS: Record<string, readonly [number, number]> = {
 const LOAD = { 8: 0x2d, 16: 0x2f, 32: 0x28 } as const;
 const STORE = { 8: 0x3a, 16: 0x3b, 32: 0x36 } as const;
 
-/** Enough for most functions. */
-const INITIAL_BYTES = 1024;
+/** What the module takes, nearly. */
+const INITIAL_BYTES = 1 << 19;
+/** Bytes of a length that is written after what it counts. */
+const LENGTH_BYTES = 4;
 
 class Bytes {
   #bytes = new Uint8Array(INITIAL_BYTES);
@@ -105,21 +108,21 @@ class Bytes {
     for (let index = 0; index < value.length; index++) this.byte(value.charCodeAt(index));
   }
 
-  append(other: Bytes): void {
-    const end = this.length + other.length;
-    if (end > this.#bytes.length) {
-      const larger = new Uint8Array(2 * end);
-      larger.set(this.view());
-      this.#bytes = larger;
+  /** What `content` writes, after its length. */
+  sized(content: () => void): void {
+    const at = this.length;
+    for (let index = 0; index < LENGTH_BYTES; index++) this.byte(0);
+    content();
+    let rest = this.length - at - LENGTH_BYTES;
+    for (let index = 0; index < LENGTH_BYTES; index++) {
+      this.#bytes[at + index] = (rest & 0x7f) | (index < LENGTH_BYTES - 1 ? 0x80 : 0);
+      rest >>>= 7;
     }
-    this.#bytes.set(other.view(), this.length);
-    this.length = end;
   }
 
-  section(id: number, content: Bytes): void {
+  section(id: number, content: () => void): void {
     this.byte(id);
-    this.unsigned(content.length);
-    this.append(content);
+    this.sized(content);
   }
 
   view(): Uint8Array {
@@ -140,101 +143,103 @@ const MOST_ARGUMENTS = 6;
  * The module of all handlers. It imports `host.memory` and the functions of {@link IMPORTS} from `host`, and exports
  * `run(left)`, which goes on at state.eip and returns when the budget is used up or a slow function asks for it.
  * @param enter the lookup of state.eip; it has the local 1 only
- * @param handlers in the order of their indices in records
  */
-export function emitModule(enter: Handler, handlers: readonly Handler[]): Uint8Array {
-  const types = new Bytes();
-  types.unsigned(IMPORT_TYPES + MOST_ARGUMENTS + 1);
-  const signature = (count: number): void => {
-    types.byte(0x60);
-    types.unsigned(count);
-    for (let index = 0; index < count; index++) types.byte(VALUE_TYPE.i32);
-    types.unsigned(1);
-    types.byte(VALUE_TYPE.i32);
-  };
-  signature(2);
-  signature(1);
-  for (let count = 0; count <= MOST_ARGUMENTS; count++) signature(count);
+export function emitModule(enter: Handler, table: HandlerTable): Uint8Array {
+  const bytes = new Bytes();
+  for (const byte of [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]) bytes.byte(byte);
+  const emitter = new FunctionEmitter(bytes);
+  const { size } = table;
 
-  const imports = new Bytes();
-  imports.unsigned(IMPORT_NAMES.length + 1);
-  for (const name of IMPORT_NAMES) {
-    imports.text("host");
-    imports.text(name);
-    imports.byte(0x00);
-    imports.unsigned(IMPORT_TYPES + IMPORTS[name]);
-  }
-  imports.text("host");
-  imports.text("memory");
-  imports.byte(0x02);
-  imports.byte(0x00);
-  imports.unsigned(1);
-
-  const functions = new Bytes();
-  functions.unsigned(1 + handlers.length);
-  functions.unsigned(ENTER_TYPE);
-  for (const _ of handlers) functions.unsigned(HANDLER_TYPE);
-
-  const table = new Bytes();
-  table.unsigned(1);
-  table.byte(0x70);
-  table.byte(0x01);
-  table.unsigned(handlers.length);
-  table.unsigned(handlers.length);
-
-  const exported = new Bytes();
-  exported.unsigned(1);
-  exported.text("run");
-  exported.byte(0x00);
-  exported.unsigned(ENTER_INDEX);
-
-  const elements = new Bytes();
-  elements.unsigned(1);
-  elements.unsigned(0);
-  elements.byte(0x41);
-  elements.signed(0);
-  elements.byte(0x0b);
-  elements.unsigned(handlers.length);
-  for (let index = 0; index < handlers.length; index++) elements.unsigned(ENTER_INDEX + 1 + index);
-
-  const code = new Bytes();
-  code.unsigned(1 + handlers.length);
-  emitFunction(code, enter, 1);
-  for (const handler of handlers) emitFunction(code, handler, 2);
-
-  const module = new Bytes();
-  for (const byte of [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]) module.byte(byte);
-  module.section(1, types);
-  module.section(2, imports);
-  module.section(3, functions);
-  module.section(4, table);
-  module.section(7, exported);
-  module.section(9, elements);
-  module.section(10, code);
-  return module.view();
-}
-
-function emitFunction(code: Bytes, handler: Handler, parameters: 1 | 2): void {
-  const body = new FunctionEmitter(parameters);
-  body.bytes.unsigned(handler.locals.length - 2);
-  for (const type of handler.locals.slice(2)) {
-    body.bytes.unsigned(1);
-    body.bytes.byte(VALUE_TYPE[type]);
-  }
-  body.statements(handler.body);
-  body.bytes.byte(0x00); // unreachable: every path ends in a tail call or a return
-  body.bytes.byte(0x0b);
-  code.unsigned(body.bytes.length);
-  code.append(body.bytes);
+  bytes.section(1, () => {
+    const signature = (count: number): void => {
+      bytes.byte(0x60);
+      bytes.unsigned(count);
+      for (let index = 0; index < count; index++) bytes.byte(VALUE_TYPE.i32);
+      bytes.unsigned(1);
+      bytes.byte(VALUE_TYPE.i32);
+    };
+    bytes.unsigned(IMPORT_TYPES + MOST_ARGUMENTS + 1);
+    signature(2);
+    signature(1);
+    for (let count = 0; count <= MOST_ARGUMENTS; count++) signature(count);
+  });
+  // Imports
+  bytes.section(2, () => {
+    bytes.unsigned(IMPORT_NAMES.length + 1);
+    for (const name of IMPORT_NAMES) {
+      bytes.text("host");
+      bytes.text(name);
+      bytes.byte(0x00);
+      bytes.unsigned(IMPORT_TYPES + IMPORTS[name]);
+    }
+    bytes.text("host");
+    bytes.text("memory");
+    bytes.byte(0x02);
+    bytes.byte(0x00);
+    bytes.unsigned(1);
+  });
+  // The types of the functions
+  bytes.section(3, () => {
+    bytes.unsigned(1 + size);
+    bytes.unsigned(ENTER_TYPE);
+    for (let index = 0; index < size; index++) bytes.unsigned(HANDLER_TYPE);
+  });
+  // The table
+  bytes.section(4, () => {
+    bytes.unsigned(1);
+    bytes.byte(0x70);
+    bytes.byte(0x01);
+    bytes.unsigned(size);
+    bytes.unsigned(size);
+  });
+  // Exports
+  bytes.section(7, () => {
+    bytes.unsigned(1);
+    bytes.text("run");
+    bytes.byte(0x00);
+    bytes.unsigned(ENTER_INDEX);
+  });
+  // What is in the table
+  bytes.section(9, () => {
+    bytes.unsigned(1);
+    bytes.unsigned(0);
+    bytes.byte(0x41);
+    bytes.signed(0);
+    bytes.byte(0x0b);
+    bytes.unsigned(size);
+    for (let index = 0; index < size; index++) bytes.unsigned(ENTER_INDEX + 1 + index);
+  });
+  // Code
+  bytes.section(10, () => {
+    bytes.unsigned(1 + size);
+    emitter.emit(enter, 1);
+    for (const handler of table.handlers()) emitter.emit(handler, 2);
+  });
+  return bytes.view();
 }
 
 class FunctionEmitter {
-  readonly bytes = new Bytes();
+  readonly bytes: Bytes;
   /** `enter` has no record, so that its locals are numbered from 1. */
-  readonly #shift: number;
+  #shift = 0;
 
-  constructor(parameters: 1 | 2) {
+  constructor(bytes: Bytes) {
+    this.bytes = bytes;
+  }
+
+  emit({ locals, body }: Handler, parameters: 1 | 2): void {
+    const { bytes } = this;
     this.#shift = 2 - parameters;
+    bytes.sized(() => {
+      bytes.unsigned(locals.length - 2);
+      for (let index = 2; index < locals.length; index++) {
+        bytes.unsigned(1);
+        bytes.byte(VALUE_TYPE[locals[index] as Type]);
+      }
+      this.statements(body);
+      bytes.byte(0x00); // unreachable: every path ends in a tail call or a return
+      bytes.byte(0x0b);
+    });
   }
 
   statements(list: readonly Statement[]): void {
