@@ -87,7 +87,6 @@ const DESCRIBE: { readonly [K in EventKindName]: (event: EventOf<K>) => string }
   "xenbus-state": ({ domain, device, side, state }) =>
     `d${domain} ${oneLine(device)} ${sideName(side)} ${xenbusStateName(state)}`,
   "fault-injected": ({ name, detail }) => `${oneLine(name)}: ${oneLine(detail)}`,
-  "state-digest": ({ digest }) => hexBytes(digest),
   "frame-sent": ({ link, end, number, whole, data }) =>
     `${oneLine(link)} end ${end} sends #${number}, ${plural(data.length, "byte")}${whole ? "" : ", cut short"} ${hexBytes(data.subarray(0, SHOWN_FRAME_BYTES))}`,
   "frame-arrival": ({ link, end, number, data }) =>

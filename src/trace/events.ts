@@ -185,11 +185,6 @@ export const EVENT_KINDS = kinds({
     what: "a fault that the scenario asked for took effect",
     fields: { name: "text", detail: "text" },
   },
-  "state-digest": {
-    id: 22,
-    what: "digest of the whole machine's state at this point",
-    fields: { digest: "bytes" },
-  },
   end: {
     id: 23,
     what: "the machine stopped, and why; steps: how many it made",

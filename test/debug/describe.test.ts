@@ -116,7 +116,6 @@ const LINES: readonly (readonly [string, TraceEvent])[] = [
   ["d1 crashed: triple fault", { kind: "domain-state", at: 0, domain: 1, state: "crashed", reason: "triple fault" }],
   ["d1 vbd/51712 front Connected", { kind: "xenbus-state", at: 0, domain: 1, device: "vbd/51712", side: 0, state: 4 }],
   ["disk 1/xvda: read", { kind: "fault-injected", at: 0, name: "disk 1/xvda", detail: "read" }],
-  ["00ff", { kind: "state-digest", at: 0, digest: Uint8Array.of(0, 255) }],
   [
     "net0 end 1 sends #6, 2 bytes, cut short aa55",
     { kind: "frame-sent", at: 0, link: "net0", end: 1, number: 6, whole: false, data: Uint8Array.of(0xaa, 0x55) },
