@@ -98,6 +98,7 @@ export class Piix3IsaBridge implements PciFunction, Snapshotable<Uint8Array> {
 }
 
 const BUS_MASTER_PORTS = 16;
+const LAST_BASE = 0x1_0000 - BUS_MASTER_PORTS;
 
 const IDE: readonly ConfigRow[] = [
   { offset: PCI.VENDOR_ID, name: "VID, DID", bytes: [0x86, 0x80, 0x10, 0x70], section: "2.3.1" },
@@ -105,7 +106,8 @@ const IDE: readonly ConfigRow[] = [
   { offset: PCI.STATUS, name: "PCISTS", bytes: [0x80, 0x02], clearable: [0x00, 0x38], section: "2.3.4" },
   { offset: PCI.REVISION, name: "RID, CLASSC: IDE, bus master", bytes: [0x00, 0x80, 0x01, 0x01], section: "2.3.5" },
   { offset: 0x0d, name: "MLT", bytes: [0x00], writable: [0xf0], section: "2.3.7" },
-  { offset: PCI.BAR4, name: "BMIBA", bytes: [BAR_IO, 0, 0, 0], writable: [0xf0, 0xff, 0, 0], section: "2.3.9" },
+  // The data sheet hardwires bits 31:16 to zero; QEMU keeps them, and SeaBIOS sizes the range by all 32 bits.
+  { offset: PCI.BAR4, name: "BMIBA", bytes: [BAR_IO, 0, 0, 0], writable: [0xf0, 0xff, 0xff, 0xff], section: "2.3.9" },
   {
     offset: PCI.SUBSYSTEM_VENDOR_ID,
     name: "subsystem",
@@ -163,8 +165,8 @@ export class Piix3Ide implements PciFunction, Snapshotable<Piix3IdeState> {
 
   ioRange(): { first: number; length: number } | undefined {
     if ((this.#config.read(PCI.COMMAND, 1) & COMMAND_IO) === 0) return undefined;
-    const first = this.#config.read(PCI.BAR4, 4) & ~BAR_IO;
-    return first === 0 ? undefined : { first, length: BUS_MASTER_PORTS };
+    const first = (this.#config.read(PCI.BAR4, 4) & ~BAR_IO) >>> 0;
+    return first > 0 && first <= LAST_BASE ? { first, length: BUS_MASTER_PORTS } : undefined;
   }
 
   save(): Piix3IdeState {

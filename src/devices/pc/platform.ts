@@ -20,8 +20,8 @@ import { PicPair } from "./pic.ts";
 import { absentDrives, Piix3Ide, Piix3IsaBridge } from "./piix3.ts";
 import { Piix4Pm } from "./piix4-pm.ts";
 import { Pit } from "./pit.ts";
-import { Rtc } from "./rtc.ts";
-import { Uart16550 } from "./uart.ts";
+import { type BootDevice, Rtc } from "./rtc.ts";
+import { type TransmitTime, Uart16550 } from "./uart.ts";
 import { Vga } from "./vga.ts";
 
 const IRQ_COUNT = 16;
@@ -67,6 +67,9 @@ export interface PlatformOptions {
   readonly vcpus: number;
   readonly startDateSeconds: number;
   readonly firmware: FirmwareItems;
+  readonly serialTransmitTime: TransmitTime;
+  /** What the firmware boots from when nothing else says so. */
+  readonly bootDevices: readonly BootDevice[];
 }
 
 interface PciPart {
@@ -100,7 +103,7 @@ export class PcPlatform {
 
   constructor(wires: PlatformWires, options: PlatformOptions) {
     const { clock } = wires;
-    const { kind, memorySize, vcpus, startDateSeconds, firmware } = options;
+    const { kind, firmware, serialTransmitTime } = options;
     this.kind = kind;
     const hasPci = kind === "pc";
 
@@ -125,7 +128,7 @@ export class PcPlatform {
         }),
     );
     const pit = new Pit({ clock, irq0: controllerLines[PIT_IRQ]!.source("8254") });
-    const rtc = new Rtc({ clock, irq8: controllerLines[8]!.source("rtc") }, { startDateSeconds, memorySize, vcpus });
+    const rtc = new Rtc({ clock, irq8: controllerLines[8]!.source("rtc") }, options);
     this.#inputs = controllerLines.map((line) => line.source("device model"));
 
     // In the device model.
@@ -135,8 +138,8 @@ export class PcPlatform {
     const pin = (irq: number, name: string): IrqSource => this.isaIrqs[irq]!.source(name);
     this.keyboard = new I8042({ irq1: pin(1, "8042"), irq12: pin(12, "8042"), resetProcessor: wires.resetProcessor });
     const transmit = (port: 0 | 1) => (byte: number) => wires.serialOutput(port, byte);
-    this.com1 = new Uart16550("com1", { clock, irq: pin(COM1_IRQ, "com1"), transmit: transmit(0) });
-    this.com2 = new Uart16550("com2", { clock, irq: pin(COM2_IRQ, "com2"), transmit: transmit(1) });
+    this.com1 = new Uart16550("com1", { clock, irq: pin(COM1_IRQ, "com1"), transmit: transmit(0) }, serialTransmitTime);
+    this.com2 = new Uart16550("com2", { clock, irq: pin(COM2_IRQ, "com2"), transmit: transmit(1) }, serialTransmitTime);
     const fwCfg = new FwCfg(wires.memory, firmware);
     this.vga = new Vga(clock);
     const ide = bytewise(absentDrives);

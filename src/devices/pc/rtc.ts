@@ -56,6 +56,8 @@ const CMOS = {
   EXTENDED_KIB: 0x17,
   EXTENDED_KIB_POST: 0x30,
   ABOVE_16_MIB_IN_64_KIB: 0x34,
+  BOOT_FLAG_1: 0x38,
+  BOOT_FLAG_2: 0x3d,
   CPUS_LESS_ONE: 0x5f,
 } as const;
 /** Equipment: display type VGA, 80×25 color without one, coprocessor present; a mouse port. */
@@ -73,12 +75,18 @@ export interface RtcState {
   periodsSeen: number;
 }
 
+/** Codes of the boot order nibbles (QEMU hw/i386/pc.c, boot_device2nibble). */
+const BOOT_DEVICES = { floppy: 1, disk: 2, cdrom: 3, network: 4 } as const;
+export type BootDevice = keyof typeof BOOT_DEVICES;
+
 export interface RtcOptions {
   /** Seconds since 1970-01-01 UTC at power-on. */
   readonly startDateSeconds: number;
   /** Bytes of memory below 4 GiB. */
   readonly memorySize: number;
   readonly vcpus: number;
+  /** What the firmware boots from, first choice first. */
+  readonly bootDevices: readonly BootDevice[];
 }
 
 export interface RtcWires {
@@ -304,7 +312,7 @@ const SECONDS_PER_DAY = 86_400;
 const EPOCH_DAY_OF_WEEK = 4;
 
 /** BCD, 24 hours, 1.024 kHz: how PC firmware leaves registers A and B. */
-function powerOnCmos({ startDateSeconds, memorySize, vcpus }: RtcOptions): Uint8Array {
+function powerOnCmos({ startDateSeconds, memorySize, vcpus, bootDevices }: RtcOptions): Uint8Array {
   const cmos = new Uint8Array(CMOS_SIZE);
   const days = Math.floor(startDateSeconds / SECONDS_PER_DAY);
   const seconds = startDateSeconds - days * SECONDS_PER_DAY;
@@ -328,6 +336,9 @@ function powerOnCmos({ startDateSeconds, memorySize, vcpus }: RtcOptions): Uint8
   word(CMOS.EXTENDED_KIB, extendedKib);
   word(CMOS.EXTENDED_KIB_POST, extendedKib);
   word(CMOS.ABOVE_16_MIB_IN_64_KIB, Math.min(0xffff, Math.max(0, (memorySize - 16 * MIB) / (64 * KIB))));
+  const [first = 0, second = 0, third = 0] = bootDevices.map((device) => BOOT_DEVICES[device]);
+  cmos[CMOS.BOOT_FLAG_2] = (second << 4) | first;
+  cmos[CMOS.BOOT_FLAG_1] = third << 4;
   cmos[CMOS.EQUIPMENT] = EQUIPMENT_FPU | EQUIPMENT_PS2_MOUSE;
   cmos[CMOS.CPUS_LESS_ONE] = vcpus - 1;
   return cmos;

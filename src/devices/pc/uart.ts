@@ -52,6 +52,12 @@ export interface UartState {
   msrDelta: number;
 }
 
+/**
+ * `line`: a byte takes the time that the programmed speed gives it. `instant`: the transmitter is always empty, as QEMU's: what SeaBIOS's serial
+ * console is waiting to send when a timer interrupt comes it sends twice, which only a transmitter that never makes it wait avoids.
+ */
+export type TransmitTime = "line" | "instant";
+
 export interface UartWires {
   readonly clock: Clock;
   readonly irq: IrqSource;
@@ -62,6 +68,7 @@ export interface UartWires {
 export class Uart16550 implements ByteChip, Snapshotable<UartState> {
   readonly name: string;
   readonly #wires: UartWires;
+  readonly #transmitTime: TransmitTime;
   readonly #sent: Alarm;
   readonly #arrival: Alarm;
   readonly #timeout: Alarm;
@@ -83,8 +90,9 @@ export class Uart16550 implements ByteChip, Snapshotable<UartState> {
   };
 
   /** @param name as in `com1`; also names its alarms */
-  constructor(name: string, wires: UartWires) {
+  constructor(name: string, wires: UartWires, transmitTime: TransmitTime) {
     this.name = name;
+    this.#transmitTime = transmitTime;
     this.#wires = wires;
     this.#sent = wires.clock.alarm(`${name} transmitter`, () => this.#endTransmission());
     this.#arrival = wires.clock.alarm(`${name} receiver`, () => this.#arrive());
@@ -200,7 +208,8 @@ export class Uart16550 implements ByteChip, Snapshotable<UartState> {
     if (byte === undefined) return;
     state.shift = byte;
     if (state.transmit.length === 0) state.threPending = true;
-    this.#sent.set(this.#wires.clock.now + this.#characterNs);
+    if (this.#transmitTime === "instant") this.#endTransmission();
+    else this.#sent.set(this.#wires.clock.now + this.#characterNs);
   }
 
   #endTransmission(): void {
