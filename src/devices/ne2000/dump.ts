@@ -33,3 +33,22 @@ export function describeValue(row: RegisterRow, value: number): string {
   const names = (row.bits ?? []).filter((name, index) => name !== "" && (value & (0x80 >> index)) !== 0);
   return [`0x${value.toString(16).padStart(2, "0")}`, ...names].join(" ");
 }
+
+/** Names a card's port accesses one after another; the page that CR selected is remembered between them. */
+export class AccessNames {
+  readonly #base: number;
+  #page = 0;
+
+  /** @param base the card's first port */
+  constructor(base: number) {
+    this.#base = base;
+  }
+
+  /** `ISR = 0x41 RDC PRX` for a write, `ISR: 0x41 RDC PRX` for a read; undefined for ports that are not the card's registers. */
+  describe(port: number, isWrite: boolean, value: number): string | undefined {
+    const row = registerAt(this.#page, port - this.#base, isWrite);
+    if (row === undefined) return undefined;
+    if (row.name === "CR" && isWrite) this.#page = (value >> 6) & 3;
+    return `${row.name}${isWrite ? " =" : ":"} ${describeValue(row, value & 0xff)}`;
+  }
+}

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { describeRegisters, describeValue, registerAt } from "../../../src/devices/ne2000/dump.ts";
+import { AccessNames, describeRegisters, describeValue, registerAt } from "../../../src/devices/ne2000/dump.ts";
 import { CR, ISR, REGISTERS } from "../../../src/devices/ne2000/registers.ts";
 import { Bench, P0 } from "./card.ts";
 
@@ -62,4 +62,15 @@ test("an access is named by page, offset and direction", () => {
   expect(registerAt(1, 7, true)?.name).toBe("CURR");
   expect(registerAt(2, 8, false)).toBeUndefined();
   expect(describeValue(registerAt(0, P0.ISR, false)!, 0x41)).toBe("0x41 RDC PRX");
+});
+
+test("a run of accesses is named with the pages that the guest selects", () => {
+  const names = new AccessNames(0x300);
+  expect(names.describe(0x307, true, 0xff)).toBe("ISR = 0xff RST RDC CNT OVW TXE RXE PTX PRX");
+  expect(names.describe(0x300, true, 0x62)).toBe("CR = 0x62 PS0 RD2 STA");
+  expect(names.describe(0x307, false, 0x46)).toBe("CURR: 0x46");
+  expect(names.describe(0x300, true, 0x22)).toBe("CR = 0x22 RD2 STA");
+  expect(names.describe(0x304, false, 0x01)).toBe("TSR: 0x01 PTX");
+  expect(names.describe(0x310, false, 0x01)).toBeUndefined();
+  expect(names.describe(0x2ff, false, 0x01)).toBeUndefined();
 });
