@@ -2,7 +2,7 @@
 
 import { InputError } from "../core/errors.ts";
 import type { EventKindName, EventOf, TraceEvent } from "../trace/events.ts";
-import type { MachineConfig } from "./config.ts";
+import type { DomainConfig, MachineConfig } from "./config.ts";
 import type { ImageSource } from "./images.ts";
 
 /** Something typed at a domain's console. Entries are taken in order. */
@@ -49,15 +49,43 @@ export function defineScenario(scenario: Scenario): Scenario {
     throw new InputError("its name must be lower-case words joined by hyphens", context);
   }
   if (typeof given.why !== "string" || given.why === "") throw new InputError("it does not say why it exists", context);
-  if (typeof given.images !== "object" || !Array.isArray(given.machine?.domains)) {
+  if (!isMap(given.images) || !Array.isArray(given.machine?.domains)) {
     throw new InputError("it needs images and a machine with domains", context);
   }
-  if (typeof given.expect !== "object" || given.expect === null || Object.keys(given.expect).length === 0) {
-    throw new InputError("it expects nothing", context);
+  for (const [name, source] of Object.entries(given.images)) {
+    if (!isImageSource(source)) {
+      throw new InputError(`its image ${name} is none of { guest }, { package, path }, { file }, { build }`, context);
+    }
   }
-  const domains = new Set(given.machine.domains.map(({ name }) => name));
-  for (const { domain } of given.input ?? []) {
+  if (!isMap(given.expect) || Object.keys(given.expect).length === 0)
+    throw new InputError("it expects nothing", context);
+  for (const [expectation, holds] of Object.entries(given.expect)) {
+    if (typeof holds !== "function") throw new InputError(`its expectation "${expectation}" is no function`, context);
+  }
+  const domains = new Set(given.machine.domains.map((domain: Partial<DomainConfig> | null) => domain?.name));
+  for (const { domain, type } of given.input ?? []) {
     if (!domains.has(domain)) throw new InputError(`input for the domain ${domain}, which it does not have`, context);
+    typedBytes(type, context);
   }
   return scenario;
+}
+
+/** Typed text as a terminal in Latin-1 sends it: one byte a character. @throws InputError on characters beyond U+00FF */
+export function typedBytes(text: string, context: string): Uint8Array {
+  return Uint8Array.from(text, (character) => {
+    const code = character.charCodeAt(0);
+    if (code > 0xff) throw new InputError(`its input ${JSON.stringify(character)} is no Latin-1 character`, context);
+    return code;
+  });
+}
+
+function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isImageSource(value: unknown): boolean {
+  if (!isMap(value)) return false;
+  const { guest, package: debian, path, file, build } = value;
+  const named = [guest, file, debian === undefined ? undefined : path].some((text) => typeof text === "string");
+  return named || typeof build === "function";
 }

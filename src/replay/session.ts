@@ -1,11 +1,11 @@
 // Part: one run of a scenario's machine that is recorded. Nothing here is asynchronous: a caller that wants to watch, stop or type
 // calls `run` for a number of steps at a time.
 
-import { InputError, NotModelled } from "../core/errors.ts";
+import { NotModelled } from "../core/errors.ts";
 import { completeConfig } from "../machine/config.ts";
 import { type ImageLoader, Images } from "../machine/images.ts";
 import { Machine } from "../machine/machine.ts";
-import type { Run, Scenario } from "../machine/scenario.ts";
+import { type Run, type Scenario, typedBytes } from "../machine/scenario.ts";
 import { type EventKindName, type EventOf, FORMAT_VERSION, type TraceEvent } from "../trace/events.ts";
 import type { TraceHeader } from "../trace/format.ts";
 import { Trace } from "../trace/reader.ts";
@@ -165,7 +165,7 @@ export class Session {
       this.#seen.set(domain, at + after.length);
     }
     this.#nextInput++;
-    this.machine.type(domain, latin1(type));
+    this.machine.type(domain, typedBytes(type, `scenario ${this.#scenario.name}`));
     return true;
   }
 }
@@ -173,10 +173,17 @@ export class Session {
 /** A scenario's code may be wrong; its other expectations are judged all the same. */
 function judge(expectation: string, holds: (run: Run) => boolean, run: Run): Outcome {
   try {
-    return { expectation, held: holds(run) };
+    const held: unknown = holds(run);
+    if (typeof held === "boolean") return { expectation, held };
+    return { expectation, held: false, problem: `it gives ${describeKind(held)}, not true or false` };
   } catch (error) {
     return { expectation, held: false, problem: String(error) };
   }
+}
+
+/** A promise would pass for a truth. */
+function describeKind(value: unknown): string {
+  return value instanceof Promise ? "a promise" : value === null ? "null" : `a value of type ${typeof value}`;
 }
 
 class FinishedRun implements Run {
@@ -227,13 +234,4 @@ function joined(records: readonly Uint8Array[]): Uint8Array {
     at += record.length;
   }
   return bytes;
-}
-
-/** One byte a character, as a terminal in Latin-1 sends it. @throws InputError on characters beyond U+00FF */
-export function latin1(text: string): Uint8Array {
-  return Uint8Array.from(text, (character) => {
-    const code = character.charCodeAt(0);
-    if (code > 0xff) throw new InputError(`${JSON.stringify(character)} is no Latin-1 character`, "console input");
-    return code;
-  });
 }

@@ -253,6 +253,27 @@ describe("a scenario", () => {
     ["./machine.js", module({ machine: "{}" }), () => "scenario mine: it needs images and a machine with domains"],
     ["./expect.js", module({ expect: "{}" }), () => "scenario mine: it expects nothing"],
     [
+      "./expectation.js",
+      module({ expect: "{ it: true }" }),
+      () => 'scenario mine: its expectation "it" is no function',
+    ],
+    ["./images.js", module({ images: "null" }), () => "scenario mine: it needs images and a machine with domains"],
+    [
+      "./image.js",
+      module({ images: "{ guest: { guest: 1 } }" }),
+      () => "scenario mine: its image guest is none of { guest }, { package, path }, { file }, { build }",
+    ],
+    [
+      "./input.js",
+      module({ input: '[{ domain: "other", type: "x" }]' }),
+      () => "scenario mine: input for the domain other, which it does not have",
+    ],
+    [
+      "./typed.js",
+      module({ input: '[{ domain: "guest", type: "\u20ac" }]' }),
+      () => 'scenario mine: its input "\u20ac" is no Latin-1 character',
+    ],
+    [
       "./guest.js",
       module({ images: '{ guest: { guest: "nobody" } }' }),
       () => "guest nobody: ringback has no such guest",
@@ -293,6 +314,13 @@ describe("a scenario", () => {
     const { status, out, err } = await ringback("run", "./fails.js");
     expect({ status, err }).toEqual({ status: 1, err: "" });
     expect(out).toMatch(/^FAILED {2}fails$/m);
+  });
+
+  it("whose expectation gives a promise has not held", async () => {
+    write("promise.js", module({ expect: "{ later: async () => true }" }));
+    const { status, out } = await ringback("run", "./promise.js");
+    expect(status).toBe(1);
+    expect(out).toMatch(/^FAILED {2}later \(it gives a promise, not true or false\)$/m);
   });
 });
 
