@@ -42,6 +42,13 @@ interface SealedRecord {
   readonly hash: Uint8Array;
 }
 
+/** The head of an empty array, and how many more items fit into a head of one byte (RFC 8949 section 3). */
+const ARRAY = 0x80;
+const LONGEST_SHORT_ARRAY = 23;
+/** The cell of a chunk that holds its rows, which are most of it: they are decoded when somebody asks for the events. */
+const ROWS = 6;
+const UNREAD: readonly unknown[] = [];
+
 const ENDS_INSIDE = "the file ends inside it";
 
 /** A trace file, checked as a whole when it is opened. */
@@ -90,7 +97,7 @@ export class Trace {
   /** @throws InputError on rows that the catalogue does not describe */
   eventsOf(chunk: ChunkRecord): TraceEvent[] {
     const cells = decoder.decode(this.#bytes.subarray(chunk.offset, chunk.offset + chunk.length)) as unknown[];
-    const rows = cells[6];
+    const rows = cells[ROWS];
     if (!Array.isArray(rows) || rows.length !== chunk.events) {
       throw new InputError(`holds no ${chunk.events} rows`, `chunk ${chunk.number}`);
     }
@@ -156,9 +163,23 @@ function readRecord(bytes: Uint8Array, offset: number): SealedRecord | string {
   if (sealed <= offset || bytes[sealed] !== 0x58 || bytes[sealed + 1] !== HASH_BYTES) return "it has no hash";
   const hash = bytes.slice(end - HASH_BYTES, end);
   if (!equalBytes(new Sha256().update(bytes.subarray(offset, sealed)).digest(), hash)) return "its hash does not match";
-  const cells: unknown = decoder.decode(bytes.subarray(offset, end));
-  if (!Array.isArray(cells)) return "it is not an array";
+  const cells = cellsOf(bytes, offset);
+  if (cells === undefined) return "it is not an array";
   return { cells, offset, length: end - offset, hash };
+}
+
+/** The cells of a record that is well-formed; undefined when it is no array, or a longer one than any record is. */
+function cellsOf(bytes: Uint8Array, offset: number): unknown[] | undefined {
+  const count = bytes[offset]! - ARRAY;
+  if (count < 0 || count > LONGEST_SHORT_ARRAY) return undefined;
+  const cells: unknown[] = [];
+  for (let at = offset + 1; cells.length < count; ) {
+    const end = itemEnd(bytes, at);
+    const isRows = cells.length === ROWS && (bytes[at]! & 0xe0) === ARRAY;
+    cells.push(isRows ? UNREAD : decoder.decode(bytes.subarray(at, end)));
+    at = end;
+  }
+  return cells;
 }
 
 function scan(bytes: Uint8Array, header: SealedRecord) {
