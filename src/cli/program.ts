@@ -2,6 +2,7 @@
 
 import { Command, CommanderError } from "commander";
 import { InputError, NotModelled } from "../core/errors.ts";
+import { oneLine } from "../debug/printable.ts";
 import { PRODUCT } from "../replay/product.ts";
 import { defineBench } from "./commands/bench.ts";
 import { defineDemo } from "./commands/demo.ts";
@@ -13,6 +14,7 @@ import { defineReplay } from "./commands/replay.ts";
 import { defineRun } from "./commands/run.ts";
 import { type Context, EXIT } from "./context.ts";
 import type { Host } from "./host/host.ts";
+import { bundledScenarios } from "./host/scenarios.ts";
 
 const DEFINITIONS = [
   defineRun,
@@ -27,6 +29,19 @@ const DEFINITIONS = [
 
 /** Commands that ringback is meant to have and has not: whoever asks is told so, and no help lists them. */
 const NOT_BUILT = ["debug", "fuzz", "shrink", "export", "view"] as const;
+
+const explanation = (): string => `
+A scenario says what machine is built, what happens to it and what must hold. These come with ringback:
+  ${bundledScenarios().join(", ")}
+A path to a TypeScript or JavaScript module of your own does as well.
+
+  ringback record first-light -o my.trace    run it and keep its trace
+  ringback replay my.trace                   run it again, every event compared
+  ringback events my.trace --kind xenstore   read what happened
+  ringback help record                       what a command takes
+
+Exit status: 0 held, identical or nothing found; 1 an expectation failed, a divergence or a difference;
+2 bad usage or bad input; 3 a bug of ringback's own.`;
 
 /**
  * Carries out one command line.
@@ -59,7 +74,7 @@ function program(context: Context): Command {
       outputError: () => {},
     });
   for (const define of DEFINITIONS) define(command, context);
-  return command;
+  return command.addHelpText("after", explanation);
 }
 
 /** Says in plain words what went wrong, and gives the exit status for it. */
@@ -83,7 +98,10 @@ function explained(error: unknown, args: readonly string[], host: Host): number 
     "ringback: this is a bug of ringback's own. Please report it with what follows and, if you can, the trace.\n" +
       `  ${PRODUCT}, ${host.engine}\n` +
       `  ringback ${args.join(" ")}\n` +
-      `  ${detail.replaceAll("\n", "\n  ")}\n`,
+      detail
+        .split("\n")
+        .map((line) => `  ${oneLine(line)}\n`)
+        .join(""),
   );
   return EXIT.BUG;
 }
@@ -93,7 +111,7 @@ function isNamed(error: unknown, kind: typeof InputError | typeof NotModelled): 
   return error instanceof kind || (error instanceof Error && error.name === kind.name);
 }
 
-/** On one line, without commander's own beginning. */
+/** On one line, without commander's own beginning, and safe to show: a message may quote a file. */
 function sentence(message: string): string {
-  return message.replace(/^error: /, "").replaceAll(/\s*\n\s*/g, " ");
+  return oneLine(message.replace(/^error: /, "").replaceAll(/\s*\n\s*/g, " "));
 }

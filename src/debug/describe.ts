@@ -153,7 +153,7 @@ export function fieldText(event: TraceEvent, field: string): string {
   const value: unknown = (event as unknown as Readonly<Record<string, unknown>>)[field];
   if (value === undefined) return "absent";
   if (value instanceof Uint8Array) return shown(value);
-  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "string") return oneLine(JSON.stringify(value));
   if (Array.isArray(value)) return `[${value.join(", ")}]`;
   if (typeof value === "number" && field !== "at" && value > 9) return `${value} (${hex(value)})`;
   return String(value);

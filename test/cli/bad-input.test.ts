@@ -45,6 +45,10 @@ beforeAll(() => {
     rewritten(bytes, { header: (header) => ({ ...header, scenario: { name: "no-such-scenario" } }) }),
   );
   write(
+    "steering.trace",
+    rewritten(bytes, { header: (header) => ({ ...header, scenario: { name: "\x1b]0;mine\x07\x9b2J" } }) }),
+  );
+  write(
     "image.trace",
     rewritten(bytes, {
       header: (header) => ({ ...header, images: header.images.map((image) => ({ ...image, sha256: "0".repeat(64) })) }),
@@ -163,6 +167,12 @@ describe("a replay", () => {
       out: "",
       err: `ringback: scenario no-such-scenario: unknown; there are ${names}, or give a path to a module\n`,
     });
+  });
+
+  it("lets no file steer the terminal", async () => {
+    const { status, err } = await ringback("replay", "steering.trace");
+    expect(status).toBe(2);
+    expect(err).toMatch(/^ringback: scenario {2}\]0;mine 2J: unknown; /);
   });
 
   it("wants the images that were recorded", async () => {
