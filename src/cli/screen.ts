@@ -1,6 +1,6 @@
 // Part: the guests' consoles on the terminal, as they are written.
 
-import { plainConsole } from "../debug/printable.ts";
+import { PlainConsole } from "../debug/printable.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { Host } from "./host/host.ts";
 
@@ -10,6 +10,7 @@ export class Screen {
   readonly #domains: readonly string[];
   readonly #raw: boolean;
   readonly #shown = new Map<string, number>();
+  readonly #plain: ReadonlyMap<string, PlainConsole>;
   #lineBegun = false;
   #lastDomain: string | undefined;
 
@@ -19,6 +20,7 @@ export class Screen {
     this.#machine = machine;
     this.#domains = domains;
     this.#raw = raw;
+    this.#plain = new Map(domains.map((domain) => [domain, new PlainConsole()]));
   }
 
   /** Shows what is new. */
@@ -40,7 +42,7 @@ export class Screen {
   }
 
   #write(domain: string, text: string): void {
-    const shown = this.#raw ? text : plainConsole(text);
+    const shown = this.#raw ? text : (this.#plain.get(domain)?.add(text) ?? "");
     if (shown === "") return;
     if (this.#domains.length === 1) this.#host.out(shown);
     else this.#host.out(this.#labelled(domain, shown));

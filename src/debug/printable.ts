@@ -24,6 +24,31 @@ export function plainConsole(text: string): string {
   );
 }
 
+/** A control sequence whose end has not come yet. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control sequences are what is looked for
+const UNFINISHED = /\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*|\][^\x07\x1b]*\x1b|[ -/]*)$/;
+/** Longer than any that a guest means: what has not ended by then is taken out as it stands. */
+const LONGEST_SEQUENCE = 256;
+
+/** {@link plainConsole} of a text that comes in pieces: however it is cut, the pieces together give the same. */
+export class PlainConsole {
+  /** The beginning of a control sequence, until the rest is there. */
+  #held = "";
+  #lineBegun = false;
+
+  /** What the next piece adds. */
+  add(piece: string): string {
+    const text = this.#held + piece;
+    const cut = text.search(UNFINISHED);
+    const whole = cut < 0 || text.length - cut > LONGEST_SEQUENCE ? text.length : cut;
+    this.#held = text.slice(whole);
+    // The character in front says whether a line has begun, and is taken away again.
+    const shown = plainConsole((this.#lineBegun ? "_" : "\n") + text.slice(0, whole)).slice(1);
+    if (shown !== "") this.#lineBegun = !shown.endsWith("\n");
+    return shown;
+  }
+}
+
 /** Bytes as one line of text in double quotes: ASCII as it is, everything else as an escape. */
 export function quoted(bytes: Uint8Array): string {
   let text = "";

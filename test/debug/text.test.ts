@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { disassemble } from "../../src/debug/disassemble.ts";
-import { plainConsole, quoted } from "../../src/debug/printable.ts";
+import { PlainConsole, plainConsole, quoted } from "../../src/debug/printable.ts";
 import { formatTime, parseTime } from "../../src/debug/time.ts";
 
 describe("a time", () => {
@@ -46,6 +46,38 @@ describe("a guest's console", () => {
       fc.property(fc.string({ unit: "binary" }), (text) => {
         // biome-ignore lint/suspicious/noControlCharactersInRegex: that there are none is the point
         expect(plainConsole(text)).not.toMatch(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/);
+      }),
+    );
+  });
+
+  it("is shown the same however it is cut into pieces", () => {
+    const token = fc.oneof(
+      fc.constantFrom(
+        "\x1b[3;1H",
+        "\x1b[47m",
+        "\x1b]0;title\x07",
+        "\x1b]0;t\x1b\\",
+        "\x1b(B",
+        "\n",
+        "\r",
+        "\x01",
+        "a",
+        "Bc",
+      ),
+      fc.string({ maxLength: 3 }),
+    );
+    fc.assert(
+      fc.property(fc.array(fc.array(token, { maxLength: 4 })), fc.array(fc.nat(20)), (tokens, cuts) => {
+        const text = tokens.flat().join("");
+        const screen = new PlainConsole();
+        let shown = "";
+        let at = 0;
+        for (const length of cuts) {
+          shown += screen.add(text.slice(at, at + length));
+          at = Math.min(at + length, text.length);
+        }
+        shown += screen.add(text.slice(at));
+        expect(shown).toBe(plainConsole(text));
       }),
     );
   });
