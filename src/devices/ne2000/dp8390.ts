@@ -187,17 +187,15 @@ export class Dp8390 implements Station, Snapshotable<Dp8390Snapshot> {
 
   /** One access to the data port. The card's bus is 16 bits wide: 32 bits are two transfers. */
   readData(width: AccessWidth): number {
-    const raise = (causes: number) => this.#raise(causes);
-    const low = readDataPort(this.#state, this.#prom, raise);
+    const low = readDataPort(this.#state, this.#prom, this.#raise);
     if (width === 1) return low & 0xff;
     if (width === 2) return low;
-    return (low | (readDataPort(this.#state, this.#prom, raise) << 16)) >>> 0;
+    return (low | (readDataPort(this.#state, this.#prom, this.#raise) << 16)) >>> 0;
   }
 
   writeData(width: AccessWidth, value: number): void {
-    const raise = (causes: number) => this.#raise(causes);
-    writeDataPort(this.#state, value & 0xffff, raise);
-    if (width === 4) writeDataPort(this.#state, value >>> 16, raise);
+    writeDataPort(this.#state, value & 0xffff, this.#raise);
+    if (width === 4) writeDataPort(this.#state, value >>> 16, this.#raise);
   }
 
   receive(frame: Uint8Array, dribbleBits: number): void {
@@ -307,10 +305,11 @@ export class Dp8390 implements Station, Snapshotable<Dp8390Snapshot> {
     return byte;
   }
 
-  #raise(causes: number): void {
+  /** A value, so that the data port's accesses, of which there are very many, make no closure each. */
+  readonly #raise = (causes: number): void => {
     this.#state.registers.ISR |= causes;
     this.#update();
-  }
+  };
 
   #update(): void {
     const { ISR: causes, IMR: mask } = this.#state.registers;

@@ -197,8 +197,8 @@ export class Link implements Snapshotable<LinkState> {
   }
 
   #arm(): void {
-    const due = this.#state.directions.map((direction) => direction.flights[0]?.dueNs ?? Number.POSITIVE_INFINITY);
-    const nextNs = Math.min(...due);
+    const [there, back] = this.#state.directions;
+    const nextNs = Math.min(dueNs(there), dueNs(back));
     if (nextNs === this.#alarm.deadline) return;
     if (nextNs === Number.POSITIVE_INFINITY) this.#alarm.cancel();
     else this.#alarm.set(nextNs);
@@ -236,6 +236,11 @@ export class Link implements Snapshotable<LinkState> {
     if (state.directions.length !== 2) throw new InputError("not two directions", `snapshot of the link ${this.name}`);
     this.#state = copy(state);
   }
+}
+
+/** When the next thing arrives; never, without one. */
+function dueNs(direction: DirectionState | undefined): Nanoseconds {
+  return direction?.flights[0]?.dueNs ?? Number.POSITIVE_INFINITY;
 }
 
 function newDirection(): DirectionState {
