@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Fetches what ringback is tried on and must not keep in its repository, from Debian's package archive into
-# guests/.cache: GRUB built as a Xen PVH guest, and Xen's public headers to check the ABI tables against.
+# guests/.cache: GRUB built as a Xen PVH guest, SeaBIOS and iPXE for PCs, and Xen's public headers to check the ABI
+# tables against.
 set -euo pipefail
 
-packages=(grub-xen-host libxen-dev)
+packages=(grub-xen-host libxen-dev seabios ipxe ipxe-qemu)
 cache="$(cd "$(dirname "$0")/.." && pwd)/guests/.cache"
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
@@ -25,7 +26,11 @@ for package in "${packages[@]}"; do
 done
 
 cd "$cache"
-for file in usr/lib/grub-xen/grub-i386-xen_pvh.bin usr/include/xen/xen.h; do
+files=(
+  usr/lib/grub-xen/grub-i386-xen_pvh.bin usr/include/xen/xen.h
+  usr/share/seabios/bios-256k.bin boot/ipxe.lkrn
+)
+for file in "${files[@]}"; do
   [ -f "$file" ] || { echo "fetch-guests: the packages hold no $file" >&2; exit 1; }
   sha256sum "$file"
 done

@@ -94,6 +94,7 @@ const DESCRIBE: { readonly [K in EventKindName]: (event: EventOf<K>) => string }
   ioreq: (event) => `${vcpuName(event)} ${describeIoRequest(event)}`,
   "ioreq-answer": (event) =>
     `${vcpuName(event)} ${event.refused === undefined ? (event.data === undefined ? "done" : hex(event.data)) : `refused: ${oneLine(event.refused)}`}`,
+  "device-output": ({ domain, device, data }) => `d${domain} ${oneLine(device)} ${shown(data)}`,
   end: ({ reason, retired }) => `${oneLine(reason)}, ${plural(retired, "instruction")} retired`,
 };
 

@@ -2,6 +2,9 @@
 
 import { InputError } from "../core/errors.ts";
 import { NS_PER_SECOND } from "../core/units.ts";
+import type { DhcpOptions } from "../devices/net/dhcp.ts";
+import type { LinkOptions } from "../devices/net/link.ts";
+import type { PingerOptions } from "../devices/net/pinger.ts";
 
 export interface DiskFaultConfig {
   /** Which operations fail. */
@@ -26,10 +29,66 @@ export interface DiskConfig {
   readonly faults?: readonly DiskFaultConfig[];
 }
 
+/** An Ethernet card on a domain's board. */
+export interface NicConfig {
+  readonly model: "ne2000-isa" | "rtl8029";
+  /** Its station address: `52:54:00:12:34:56`. */
+  readonly address: string;
+  /** Name of the network that it is plugged into. */
+  readonly network: string;
+  /** First port and interrupt of an ISA card; 300h and 9 by default. */
+  readonly port?: number;
+  readonly irq?: number;
+  /** Device number of a PCI card; 3 by default. */
+  readonly slot?: number;
+}
+
+/** A host that is no domain: it answers ARP and ping, and has the services that are named. Addresses are text. */
+export interface HostConfig {
+  readonly name: string;
+  readonly address: string;
+  readonly ip: string;
+  readonly dhcp?: DhcpOptions;
+  /** Names of images by file name. */
+  readonly tftp?: Readonly<Record<string, string>>;
+  /** IP addresses by domain name. */
+  readonly dns?: Readonly<Record<string, string>>;
+  readonly udpEcho?: boolean;
+  readonly ping?: PingerOptions;
+}
+
+export interface NetworkConfig {
+  readonly name: string;
+  /** What is not given is 10BASE-T's. */
+  readonly link?: Partial<LinkOptions>;
+  readonly hosts?: readonly HostConfig[];
+  /** Stations that play a capture file, an image. */
+  readonly peers?: readonly { readonly name: string; readonly capture: string }[];
+}
+
+/** A PC around a domain's processor. */
+export interface BoardConfig {
+  /** `pc`: i440FX and PIIX3 with PCI, as QEMU's machine of this name; `isapc`: without. */
+  readonly kind: "pc" | "isapc";
+  /** Name of the firmware's image, which ends at 4 GiB. */
+  readonly firmware: string;
+  /** Names of images of option ROMs by what the firmware knows them as: `vgaroms/…` or `genroms/…`. */
+  readonly optionRoms?: Readonly<Record<string, string>>;
+  /** The firmware shows its screen on COM1 as well, and takes keys from there. */
+  readonly serialConsole?: boolean;
+  /** How long the firmware offers its boot menu; no menu without it. */
+  readonly bootMenuMs?: number;
+  /** The guest finds Xen: its CPUID leaves and hypercalls. */
+  readonly showsXen?: boolean;
+  readonly nics?: readonly NicConfig[];
+}
+
 export interface DomainConfig {
   readonly name: string;
-  /** Name of the kernel's image: an ELF with a PVH entry note. */
-  readonly kernel: string;
+  /** Name of the kernel's image: an ELF with a PVH entry note; on a board a bzImage that the firmware boots, or none. */
+  readonly kernel?: string;
+  /** Without it the domain has no devices but Xen's, and starts at its kernel's PVH entry. */
+  readonly board?: BoardConfig;
   /** Names of the images passed as boot modules. */
   readonly modules?: readonly string[];
   readonly commandLine?: string;
@@ -39,6 +98,7 @@ export interface DomainConfig {
 
 export interface MachineConfig {
   readonly domains: readonly DomainConfig[];
+  readonly networks?: readonly NetworkConfig[];
   /** Virtual speed: nanoseconds per instruction as numerator and denominator. */
   readonly nsPerInstruction?: readonly [number, number];
   /** Frequency of the time-stamp counter. */
@@ -59,6 +119,7 @@ export type FullMachineConfig = Required<MachineConfig>;
 const START_DATE_SECONDS = 1_577_836_800;
 
 const DEFAULTS: Omit<FullMachineConfig, "domains"> = {
+  networks: [],
   nsPerInstruction: [1, 1],
   tscKhz: 1_000_000,
   exitCostNs: 1_000,
@@ -72,6 +133,13 @@ const MAX_DOMAINS = 64;
 /** Guest memory of one machine. A WebAssembly memory ends at 4 GiB, and other things live there too. */
 const MAX_MEMORY_MIB = 3072;
 const MIN_DOMAIN_MIB = 2;
+/** As many as a board has slots for. */
+const MAX_NICS = 8;
+/** More than any scenario needs; each takes part in every step of virtual time. */
+const MAX_NETWORKS = 16;
+const MAX_STATIONS = 64;
+/** Interrupts that a 16-bit ISA card's jumpers offer, and that no device of the board has. */
+const ISA_CARD_IRQS: readonly number[] = [3, 5, 7, 9, 10, 11, 12, 15];
 
 /** Fills in the defaults and checks every value. @throws InputError naming the setting */
 export function completeConfig(config: MachineConfig): FullMachineConfig {
@@ -84,14 +152,22 @@ export function completeConfig(config: MachineConfig): FullMachineConfig {
     check(Number.isSafeInteger(full[key]) && full[key] >= 0, key, "an integer from 0");
   }
   check(full.domains.length >= 1 && full.domains.length <= MAX_DOMAINS, "domains", `1 to ${MAX_DOMAINS} domains`);
+  checkNetworks(full.networks);
   const names = new Set<string>();
   let memoryMiB = 0;
+  let boards = 0;
   for (const domain of full.domains) {
     const where = `domain ${domain.name}`;
     check(domain.name !== "" && !names.has(domain.name), where, "a name of its own");
     names.add(domain.name);
     check(isPositive(domain.memoryMiB) && domain.memoryMiB >= MIN_DOMAIN_MIB, where, `at least ${MIN_DOMAIN_MIB} MiB`);
     memoryMiB += domain.memoryMiB;
+    check(domain.kernel !== undefined || domain.board !== undefined, where, "given a kernel or a board");
+    if (domain.board !== undefined) {
+      checkBoard(domain.board, domain, where);
+      checkNics(domain.board, full.networks, where);
+      boards++;
+    }
     const devices = new Set<string>();
     for (const disk of domain.disks ?? []) {
       const place = `${where}, disk ${disk.device}`;
@@ -105,8 +181,50 @@ export function completeConfig(config: MachineConfig): FullMachineConfig {
       check(disk.sectors === undefined || isPositive(disk.sectors), place, "a positive number of sectors");
     }
   }
+  check(boards <= 1, "domains", "at most one domain with a board");
   check(memoryMiB <= MAX_MEMORY_MIB, "domains", `at most ${MAX_MEMORY_MIB} MiB in all`);
   return full;
+}
+
+function checkBoard(board: BoardConfig, { disks, modules }: DomainConfig, where: string): void {
+  const place = `${where}, board`;
+  check(board.kind === "pc" || board.kind === "isapc", place, "of kind pc or isapc");
+  check(board.bootMenuMs === undefined || isPositive(board.bootMenuMs), place, "given a positive bootMenuMs");
+  check((disks ?? []).length === 0 || board.showsXen === true, where, "shown Xen to have its disks");
+  check((modules ?? []).length <= 1, where, "given one module at most on a board: the initial RAM disk");
+}
+
+function checkNics({ kind, nics = [] }: BoardConfig, networks: readonly NetworkConfig[], where: string): void {
+  check(nics.length <= MAX_NICS, where, `given at most ${MAX_NICS} cards`);
+  for (const [index, nic] of nics.entries()) {
+    const place = `${where}, card ${index}`;
+    check(nic.model === "ne2000-isa" || nic.model === "rtl8029", place, "of model ne2000-isa or rtl8029");
+    check(nic.model === "ne2000-isa" || kind === "pc", place, "an ISA card on a board without PCI");
+    check(
+      networks.some(({ name }) => name === nic.network),
+      place,
+      "on one of the machine's networks",
+    );
+    check(nic.irq === undefined || ISA_CARD_IRQS.includes(nic.irq), place, `on IRQ ${ISA_CARD_IRQS.join(", ")}`);
+  }
+}
+
+/** Stations, and what they are called, all different: the names are those of random streams and alarms. */
+function checkNetworks(networks: readonly NetworkConfig[]): void {
+  const names = networks.flatMap(({ name, hosts = [], peers = [] }) => [
+    name,
+    ...[...hosts, ...peers].map((it) => it.name),
+  ]);
+  check(
+    networks.length <= MAX_NETWORKS && names.length <= MAX_STATIONS,
+    "networks",
+    `at most ${MAX_NETWORKS}, with ${MAX_STATIONS} stations`,
+  );
+  check(
+    new Set(names).size === names.length && !names.includes(""),
+    "networks",
+    "named, each network and station once",
+  );
 }
 
 function isPositive(value: number): boolean {

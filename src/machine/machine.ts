@@ -4,7 +4,7 @@
 
 import { Clock } from "../core/clock.ts";
 import { digest64, PageDigest } from "../core/digest.ts";
-import { InputError } from "../core/errors.ts";
+import { assert, InputError } from "../core/errors.ts";
 import type { GuestMemoryState } from "../core/memory.ts";
 import { RandomStreams } from "../core/random.ts";
 import { encodeSnapshot, type Snapshot, type Snapshotable, SnapshotRegistry } from "../core/snapshot.ts";
@@ -15,13 +15,16 @@ import { CS } from "../cpu/state.ts";
 import { type Disk, OverlayDisk } from "../devices/block/disk.ts";
 import { FaultyDisk } from "../devices/block/faults.ts";
 import { SOLID_STATE } from "../devices/block/service.ts";
+import type { PingerState } from "../devices/net/pinger.ts";
 import { Vbd } from "../devices/vbd/vbd.ts";
 import type { Emit, TraceEvent } from "../trace/events.ts";
 import type { Domain } from "../xen/domain.ts";
 import { XenHypervisor } from "../xen/xen.ts";
 import { XenstoreDaemon } from "../xen/xenstore/daemon.ts";
-import type { DiskConfig, DomainConfig, FullMachineConfig } from "./config.ts";
+import type { BoardConfig, DiskConfig, DomainConfig, FullMachineConfig, NetworkConfig } from "./config.ts";
 import type { Images } from "./images.ts";
+import { Network } from "./network.ts";
+import { cardName, Pc } from "./pc.ts";
 
 /** Host-physical memory besides the guests' own: the hypervisor's tables, shared pages, VMCS regions. */
 const HYPERVISOR_MIB = 8;
@@ -69,6 +72,8 @@ export class Machine implements Snapshotable<MachineState> {
   readonly #pages: PageDigest;
   readonly #domains = new Map<string, Domain>();
   readonly #console = new Map<number, string>();
+  readonly #pcs = new Map<string, Pc>();
+  readonly #networks = new Map<string, Network>();
   #steps = 0;
   #turn = 0;
   #reason = "running";
@@ -114,6 +119,7 @@ export class Machine implements Snapshotable<MachineState> {
     this.#snapshots.register("processor", 1, this.processor);
     this.#snapshots.register("hypervisor", 1, this.hypervisor);
     this.#snapshots.register("xenstore", 1, xenstore);
+    for (const network of config.networks) this.#connect(network, images);
     for (const domain of config.domains) this.#build(domain, images, xenstore);
   }
 
@@ -138,6 +144,30 @@ export class Machine implements Snapshotable<MachineState> {
   /** Everything that a domain has written on its console, as Latin-1 text. */
   console(domain: string): string {
     return this.#console.get(this.#domain(domain).domid) ?? "";
+  }
+
+  /** Everything that a domain's board has sent out of a UART, 0 for COM1, as Latin-1 text; empty without a board. */
+  serial(domain: string, port: 0 | 1 = 0): string {
+    return this.#pcs.get(domain)?.serial(port) ?? "";
+  }
+
+  /** Everything that a domain's firmware has written to the debug console (port 402h). */
+  debugConsole(domain: string): string {
+    return this.#pcs.get(domain)?.debug ?? "";
+  }
+
+  /** The lines of a domain's text screen, as they are now; none in a graphics mode and without a board. */
+  screen(domain: string): readonly string[] {
+    return this.#pcs.get(domain)?.screen() ?? [];
+  }
+
+  /** What the pings of a network's host have come to; undefined when it sends none. */
+  pings(host: string): PingerState | undefined {
+    for (const network of this.#networks.values()) {
+      const pings = network.pings(host);
+      if (pings !== undefined) return pings;
+    }
+    return undefined;
   }
 
   /** "running", or how the domain ended. */
@@ -207,15 +237,59 @@ export class Machine implements Snapshotable<MachineState> {
     this.#console.set(event.domain, text);
   }
 
+  #connect(config: NetworkConfig, images: Images): void {
+    const { clock } = this;
+    const cards = this.#config.domains.flatMap((domain) =>
+      (domain.board?.nics ?? []).flatMap((nic, index) =>
+        nic.network === config.name ? [cardName(domain, index)] : [],
+      ),
+    );
+    const network = new Network(config, cards, { clock, emit: this.#emit, random: this.#random, images });
+    network.register(this.#snapshots);
+    this.#networks.set(config.name, network);
+  }
+
   #build(config: DomainConfig, images: Images, xenstore: XenstoreDaemon): void {
+    const { board, kernel } = config;
+    if (board !== undefined) {
+      this.#buildPc(config, board, images, xenstore);
+      return;
+    }
+    assert(kernel !== undefined, "a domain without a board has a kernel");
     const domain = this.hypervisor.createDomain({
       name: config.name,
       memorySize: config.memoryMiB * MIB,
-      kernel: images.bytes(config.kernel),
+      kernel: images.bytes(kernel),
       commandLine: config.commandLine ?? "",
       modules: (config.modules ?? []).map((name) => ({ bytes: images.bytes(name), commandLine: "" })),
     });
     this.#domains.set(config.name, domain);
+    for (const disk of config.disks ?? []) this.#plug(domain, disk, images, xenstore);
+  }
+
+  #buildPc(config: DomainConfig, board: BoardConfig, images: Images, xenstore: XenstoreDaemon): void {
+    const { name } = config;
+    const { clock, hypervisor } = this;
+    const { startDateSeconds } = this.#config;
+    const domain = hypervisor.createDomain({
+      kind: "hvm",
+      name,
+      memorySize: config.memoryMiB * MIB,
+      firmware: images.bytes(board.firmware),
+      showsXen: board.showsXen ?? false,
+    });
+    this.#domains.set(name, domain);
+    const pc = new Pc(domain, board, config, {
+      hypervisor,
+      clock,
+      emit: this.#emit,
+      images,
+      startDateSeconds,
+      random: this.#random,
+      networks: this.#networks,
+    });
+    pc.register(name, this.#snapshots);
+    this.#pcs.set(name, pc);
     for (const disk of config.disks ?? []) this.#plug(domain, disk, images, xenstore);
   }
 

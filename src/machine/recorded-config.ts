@@ -16,6 +16,10 @@ const optional =
   (check: Check): Check =>
   (value) =>
     value === undefined || check(value);
+const recordOf =
+  (check: Check): Check =>
+  (value) =>
+    typeof value === "object" && value !== null && Object.values(value).every(check);
 const mapOf =
   (checks: Readonly<Record<string, Check>>): Check =>
   (value) =>
@@ -39,16 +43,76 @@ const isDisk = mapOf({
   faults: optional(listOf(isFault)),
 });
 
+const isNic = mapOf({
+  model: isText,
+  address: isText,
+  network: isText,
+  port: optional(isNumber),
+  irq: optional(isNumber),
+  slot: optional(isNumber),
+});
+
+const isLink = mapOf({
+  bitsPerSecond: optional(isNumber),
+  latencyNs: optional(isNumber),
+  fullDuplex: optional(isBoolean),
+  faults: optional(recordOf(isNumber)),
+});
+
+const isHost = mapOf({
+  name: isText,
+  address: isText,
+  ip: isText,
+  dhcp: optional(
+    mapOf({
+      first: isText,
+      count: isNumber,
+      leaseSeconds: isNumber,
+      netmask: isText,
+      router: optional(isText),
+      dns: optional(isText),
+      nextServer: optional(isText),
+      bootFile: optional(isText),
+    }),
+  ),
+  tftp: optional(recordOf(isText)),
+  dns: optional(recordOf(isText)),
+  udpEcho: optional(isBoolean),
+  ping: optional(mapOf({ to: isText, sizes: listOf(isNumber), startNs: isNumber, intervalNs: isNumber })),
+});
+
+const isNetwork = mapOf({
+  name: isText,
+  link: optional(isLink),
+  hosts: optional(listOf(isHost)),
+  peers: optional(listOf(mapOf({ name: isText, capture: isText }))),
+});
+
+const isBoard = mapOf({
+  kind: isText,
+  firmware: isText,
+  optionRoms: optional(recordOf(isText)),
+  serialConsole: optional(isBoolean),
+  bootMenuMs: optional(isNumber),
+  showsXen: optional(isBoolean),
+  nics: optional(listOf(isNic)),
+});
+
 const isDomain = mapOf({
   name: isText,
-  kernel: isText,
+  kernel: optional(isText),
+  board: optional(isBoard),
   modules: optional(listOf(isText)),
   commandLine: optional(isText),
   memoryMiB: isNumber,
   disks: optional(listOf(isDisk)),
 });
 
-const isMachine = mapOf({ domains: listOf(isDomain), nsPerInstruction: listOf(isNumber) });
+const isMachine = mapOf({
+  domains: listOf(isDomain),
+  networks: optional(listOf(isNetwork)),
+  nsPerInstruction: listOf(isNumber),
+});
 
 /** @throws InputError when it is no configuration, or one that makes no machine */
 export function recordedConfig(machine: unknown): FullMachineConfig {

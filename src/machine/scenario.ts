@@ -1,6 +1,7 @@
 // Part: scenarios. A scenario says what machine is built, what comes in from outside and when, what must hold, and why it exists.
 
 import { InputError } from "../core/errors.ts";
+import type { PingerState } from "../devices/net/pinger.ts";
 import type { EventKindName, EventOf, TraceEvent } from "../trace/events.ts";
 import type { DomainConfig, MachineConfig } from "./config.ts";
 import type { ImageSource } from "./images.ts";
@@ -21,6 +22,14 @@ export interface Run {
   readonly retired: number;
   /** Everything that the domain wrote on its console, as Latin-1 text. */
   console(domain: string): string;
+  /** What a domain's board sent out of a UART, 0 for COM1, as Latin-1 text. */
+  serial(domain: string, port?: 0 | 1): string;
+  /** The rows of a domain's text screen at the end. */
+  screen(domain: string): readonly string[];
+  /** What the firmware of a domain's board wrote to its debug console. */
+  debugConsole(domain: string): string;
+  /** What the pings of a network's host have come to; undefined when it sends none. */
+  pings(host: string): PingerState | undefined;
   /** How each domain ended: "poweroff", "reboot", "crash", …; "running" when it did not. */
   ended(domain: string): string;
   /** All events of one kind, in order. */

@@ -2,6 +2,7 @@
 // calls `run` for a number of steps at a time.
 
 import { NotModelled } from "../core/errors.ts";
+import type { PingerState } from "../devices/net/pinger.ts";
 import { completeConfig } from "../machine/config.ts";
 import { type ImageLoader, Images } from "../machine/images.ts";
 import { Machine } from "../machine/machine.ts";
@@ -204,6 +205,22 @@ class FinishedRun implements Run {
 
   console(domain: string): string {
     return this.#machine.console(domain);
+  }
+
+  serial(domain: string, port: 0 | 1 = 0): string {
+    return this.#machine.serial(domain, port);
+  }
+
+  screen(domain: string): readonly string[] {
+    return this.#machine.screen(domain);
+  }
+
+  debugConsole(domain: string): string {
+    return this.#machine.debugConsole(domain);
+  }
+
+  pings(host: string): PingerState | undefined {
+    return this.#machine.pings(host);
   }
 
   ended(domain: string): string {

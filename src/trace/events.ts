@@ -222,6 +222,11 @@ export const EVENT_KINDS = kinds({
     what: "the device model answered an I/O request; data: what was read; refused: why it did not carry out a nonsense one",
     fields: { domain: "uint", vcpu: "uint", data: "uint?", refused: "text?" },
   },
+  "device-output": {
+    id: 28,
+    what: "bytes that a domain's device sent out: a UART (com1, com2) or the debug console (debug)",
+    fields: { domain: "uint", device: "text", data: "bytes" },
+  },
 });
 
 type RequiredKeys<F extends FieldTable> = { [K in keyof F]: F[K] extends `${string}?` ? never : K }[keyof F];

@@ -33,7 +33,8 @@ export interface CpuidSubject {
 
 /** The answer to CPUID with EAX = `leaf`, ECX = `subleaf`. */
 export function guestCpuid(leaf: number, subleaf: number, subject: CpuidSubject): CpuidResult {
-  if (subject.showsXen && leaf >= CPUID_H.XEN_CPUID_FIRST_LEAF && leaf <= MAX_LEAF) return xenLeaf(leaf, subleaf, subject);
+  if (subject.showsXen && leaf >= CPUID_H.XEN_CPUID_FIRST_LEAF && leaf <= MAX_LEAF)
+    return xenLeaf(leaf, subleaf, subject);
   const [eax, ebx, ecx, edx] = processorCpuid(leaf);
   if (leaf !== 1) return [eax, ebx, ecx, edx];
   const id = (2 * subject.vcpu) << APIC_ID_SHIFT;

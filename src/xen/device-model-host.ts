@@ -1,13 +1,14 @@
 // Part: what a device model, a program of the control domain, may do with the one domain that it serves: the pages of I/O requests
 // (XENMEM_acquire_resource), the guest's memory (foreign mappings), interrupt lines (DMOP_ operations, hvm/dm_op.h), its end.
 
+import type { MmioBus, PortBus } from "../core/bus.ts";
 import type { Clock } from "../core/clock.ts";
 import { type GuestMemory, PAGE_SHIFT, PAGE_SIZE } from "../core/memory.ts";
 import type { Emit } from "../trace/events.ts";
 import { DM_OP_H as D, ERRNO_H as E, SCHED_H, XEN_H } from "./abi/constants.ts";
 import type { DomainServices } from "./backend-host.ts";
 import type { Domain } from "./domain.ts";
-import { ISA_IRQS, type Platform } from "./platform.ts";
+import { type InterruptControllers, ISA_IRQS, type Platform } from "./platform.ts";
 import type { HypervisorServices } from "./services.ts";
 
 export class DeviceModelHost {
@@ -39,6 +40,21 @@ export class DeviceModelHost {
     this.#platform = platform;
     this.#services = services;
     this.#hypervisor = hypervisor;
+  }
+
+  /** The buses of the devices that the hypervisor emulates itself. */
+  get inHypervisor(): { readonly ports: PortBus; readonly mmio: MmioBus } {
+    return this.#platform;
+  }
+
+  /** Gives the domain its interrupt controllers, before it runs. */
+  connect(controllers: InterruptControllers): void {
+    this.#platform.controllers = controllers;
+  }
+
+  /** The controllers' `interruptPending` may have changed: a request ends HLT. */
+  interruptChanged(): void {
+    if (this.#platform.controllers.interruptPending) this.#domain.vcpus[0]?.wake();
   }
 
   get vcpuCount(): number {
@@ -115,7 +131,7 @@ export class SharedPage {
   }
 }
 
-/** A guest's memory by guest-physical address. Where none is, reads give all ones and writes vanish. */
+/** A guest's memory by guest-physical address. */
 export class ForeignMemory {
   readonly #memory: GuestMemory;
   readonly #domain: Domain;
@@ -125,30 +141,40 @@ export class ForeignMemory {
     this.#domain = domain;
   }
 
-  /** A copy. */
-  read(address: number, length: number): Uint8Array {
-    const bytes = new Uint8Array(length).fill(0xff);
-    this.#pages(address, length, false, (host, done, count) => {
+  /** A copy, undefined when a byte of it is no memory. */
+  read(address: number, length: number): Uint8Array | undefined {
+    const bytes = new Uint8Array(length);
+    const moved = this.#pages(address, length, false, (host, done, count) => {
       bytes.set(this.#memory.bytes.subarray(host, host + count), done);
     });
-    return bytes;
+    return moved ? bytes : undefined;
   }
 
-  write(address: number, bytes: Uint8Array): void {
-    this.#pages(address, bytes.length, true, (host, done, count) => {
+  /** False, with nothing written, when a byte is no memory that may be written. */
+  write(address: number, bytes: Uint8Array): boolean {
+    const exists = this.#pages(address, bytes.length, true, () => undefined);
+    if (!exists) return false;
+    return this.#pages(address, bytes.length, true, (host, done, count) => {
       this.#memory.write(host, bytes.subarray(done, done + count));
     });
   }
 
-  #pages(address: number, length: number, write: boolean, move: (host: number, done: number, count: number) => void): void {
+  #pages(
+    address: number,
+    length: number,
+    write: boolean,
+    move: (host: number, done: number, count: number) => void,
+  ): boolean {
     const { p2m } = this.#domain;
     for (let done = 0; done < length; ) {
       const at = address + done;
       const gfn = Math.floor(at / PAGE_SIZE);
       const count = Math.min(length - done, PAGE_SIZE - (at % PAGE_SIZE));
       const frame = p2m.frameOf(gfn);
-      if (frame >= 0 && (!write || p2m.writable(gfn))) move((frame << PAGE_SHIFT) + (at % PAGE_SIZE), done, count);
+      if (frame < 0 || (write && !p2m.writable(gfn))) return false;
+      move((frame << PAGE_SHIFT) + (at % PAGE_SIZE), done, count);
       done += count;
     }
+    return true;
   }
 }

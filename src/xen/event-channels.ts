@@ -149,7 +149,8 @@ export class EventChannels implements Snapshotable<EventChannelsState> {
 
   /** Closes every port: the domain's end. */
   destroy(): void {
-    for (const [port, channel] of this.#channels.entries()) if (this.channel(port) !== undefined) this.#close(port, channel);
+    for (const [port, channel] of this.#channels.entries())
+      if (this.channel(port) !== undefined) this.#close(port, channel);
   }
 
   /** Tells the other end of a port that Xen itself has; a port that is not bound yet is ignored. */

@@ -130,7 +130,11 @@ export class Execution {
     this.followCallbackLine(vcpu);
     const controllers = vcpu.domain.platform?.controllers;
     let vector = this.#pendingVector(vcpu);
-    if (vcpu.injection === undefined && (vector >= 0 || controllers?.interruptPending === true) && this.#interruptsOpen()) {
+    if (
+      vcpu.injection === undefined &&
+      (vector >= 0 || controllers?.interruptPending === true) &&
+      this.#interruptsOpen()
+    ) {
       // The acknowledge gives the vector: the request may have become another one meanwhile.
       this.#accept(vcpu, vector >= 0 || controllers === undefined ? vector : controllers.acknowledgeInterrupt());
       vector = this.#pendingVector(vcpu);

@@ -119,7 +119,8 @@ export class IoreqServer implements Snapshotable<IoreqServerState> {
   #emit(vcpu: Vcpu, { type, read, address, size, count, data, pointer, down }: IoRequest): void {
     const { clock, domid, emit } = this.#parts;
     const event = { kind: "ioreq", at: clock.now, domain: domid, vcpu: vcpu.id, type, read, address, size } as const;
-    if (count !== 1 || pointer) emit(down ? { ...event, count, data, pointer, down } : { ...event, count, data, pointer });
+    if (count !== 1 || pointer)
+      emit(down ? { ...event, count, data, pointer, down } : { ...event, count, data, pointer });
     else emit(read ? event : { ...event, data });
   }
 
@@ -193,4 +194,9 @@ export function decodeBuffered(word: number): { type: number; size: number; addr
   return { type: word & 0xff, size: 1 << ((word >>> SIZE_SHIFT) & 3), address: word >>> ADDRESS_SHIFT };
 }
 
-export const BUFFERED_RING = { read: RING.read_pointer, write: RING.write_pointer, slots: RING.buf_ioreq, slotSize: SLOT_SIZE } as const;
+export const BUFFERED_RING = {
+  read: RING.read_pointer,
+  write: RING.write_pointer,
+  slots: RING.buf_ioreq,
+  slotSize: SLOT_SIZE,
+} as const;

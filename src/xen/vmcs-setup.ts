@@ -80,9 +80,11 @@ export interface VcpuStart {
 
 const SEGMENTS = ["ES", "CS", "SS", "DS", "FS", "GS"] as const;
 
+type WriteField = (field: number, value: number | bigint) => void;
+
 /** Fills in the current VMCS and the registers it does not hold. */
 export function setUpVmcs({ vmx, state }: HostProcessor, start: VcpuStart): void {
-  const write = (field: number, value: number | bigint): void => {
+  const write: WriteField = (field, value) => {
     vmx.vmwrite(field, value);
   };
   write(VMCS.PIN_BASED_CONTROLS, controlWord(PIN_BASED, "externalInterruptExiting", "nmiExiting"));
@@ -95,7 +97,6 @@ export function setUpVmcs({ vmx, state }: HostProcessor, start: VcpuStart): void
   write(VMCS.MSR_BITMAP, start.msrBitmap);
   write(VMCS.TSC_OFFSET, 0);
   write(VMCS.CR0_MASK, CR0_NE);
-  write(VMCS.CR0_READ_SHADOW, CR0_PE | CR0_ET);
   write(VMCS.CR4_MASK, CR4_VMXE);
   write(VMCS.CR4_READ_SHADOW, 0);
 
@@ -106,13 +107,18 @@ export function setUpVmcs({ vmx, state }: HostProcessor, start: VcpuStart): void
   write(VMCS.HOST_TR_SELECTOR, HOST_TSS);
 
   write(VMCS.VMCS_LINK_POINTER, 0xffff_ffff_ffff_ffffn);
-  write(VMCS.GUEST_CR0, CR0_PE | CR0_ET | CR0_NE);
   write(VMCS.GUEST_CR4, CR4_VMXE);
   write(VMCS.GUEST_PAT, PAT_RESET);
   write(VMCS.GUEST_DR7, DR7_RESET);
   write(VMCS.GUEST_RFLAGS, FLAGS_RESET);
-  if (start.pvh === undefined) return startAtReset(write, state);
-  write(VMCS.GUEST_RIP, start.pvh.entry);
+  if (start.pvh === undefined) startAtReset(write, state);
+  else startPvh(write, state, start.pvh);
+}
+
+function startPvh(write: WriteField, state: HostProcessor["state"], pvh: NonNullable<VcpuStart["pvh"]>): void {
+  write(VMCS.GUEST_CR0, CR0_PE | CR0_ET | CR0_NE);
+  write(VMCS.CR0_READ_SHADOW, CR0_PE | CR0_ET);
+  write(VMCS.GUEST_RIP, pvh.entry);
   for (const name of SEGMENTS) {
     write(VMCS[`GUEST_${name}_LIMIT`], 0xffff_ffff);
     write(VMCS[`GUEST_${name}_ACCESS_RIGHTS`], name === "CS" ? CODE_32 : DATA_32);
@@ -120,11 +126,11 @@ export function setUpVmcs({ vmx, state }: HostProcessor, start: VcpuStart): void
   write(VMCS.GUEST_TR_LIMIT, TSS_LIMIT);
   write(VMCS.GUEST_TR_ACCESS_RIGHTS, TSS_32_BUSY);
   write(VMCS.GUEST_LDTR_ACCESS_RIGHTS, UNUSABLE);
-  state.setGpr(EBX, start.pvh.startInfo);
+  state.setGpr(EBX, pvh.startInfo);
 }
 
 /** Real mode at FFFFFFF0h, which an unrestricted guest may be in (SDM Vol. 3 table 10-1, §26.6.2). */
-function startAtReset(write: (field: number, value: number) => void, state: HostProcessor["state"]): void {
+function startAtReset(write: WriteField, state: HostProcessor["state"]): void {
   write(VMCS.CR0_READ_SHADOW, CR0_RESET);
   write(VMCS.GUEST_CR0, CR0_RESET | CR0_NE);
   write(VMCS.GUEST_RIP, 0xfff0);

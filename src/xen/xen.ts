@@ -312,11 +312,6 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     return new DeviceModelHost(domain, domain.platform, this.modelDomain(CONTROL_DOMAIN), this);
   }
 
-  /** An interrupt controller of the domain's board has a request: ends HLT. */
-  interruptRequested(domid: number): void {
-    this.domains.get(domid)?.vcpus[0]?.wake();
-  }
-
   eventDeliverable(vcpu: Vcpu): boolean {
     return this.#execution.eventDeliverable(vcpu);
   }

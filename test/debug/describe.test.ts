@@ -148,6 +148,7 @@ const LINES: readonly (readonly [string, TraceEvent])[] = [
   ["d1v0 0x20", { kind: "ioreq-answer", ...vcpu, data: 0x20 }],
   ["d1v0 done", { kind: "ioreq-answer", ...vcpu }],
   ["d1v0 refused: type 9", { kind: "ioreq-answer", ...vcpu, data: 0xff, refused: "type 9" }],
+  ['d1 com1 "S"', { kind: "device-output", at: 0, domain: 1, device: "com1", data: bytes("S") }],
   ["domains ended, 1 instruction retired", { kind: "end", at: 0, reason: "domains ended", retired: 1, steps: 4 }],
 ];
 

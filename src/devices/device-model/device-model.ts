@@ -186,7 +186,9 @@ function encode(value: number, size: number): Uint8Array {
   return bytes;
 }
 
-function decode(bytes: Uint8Array): number {
+/** What is read where no memory is has all bits set. */
+function decode(bytes: Uint8Array | undefined): number {
+  if (bytes === undefined) return ALL_ONES;
   let value = 0;
   for (const [index, byte] of bytes.entries()) value |= byte << (8 * index);
   return value >>> 0;

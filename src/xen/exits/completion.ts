@@ -19,8 +19,10 @@ export function completeIo(host: HypervisorServices, vcpu: Vcpu): void {
     return;
   }
   const qualification = host.processor.vmx.vmread(VMCS.EXIT_QUALIFICATION);
-  if (instruction === "string") return completeString(host, vcpu, qualification, answer);
+  if (instruction === "string") {
+    completeString(host, vcpu, qualification, answer);
+    return;
+  }
   if ((qualification & INPUT) !== 0) mergeInput(host, widthOf(qualification), answer);
   host.skip(vcpu);
 }
-

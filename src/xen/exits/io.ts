@@ -7,9 +7,9 @@ import type { IoRequest } from "../ioreq.ts";
 import type { Platform } from "../platform.ts";
 import type { HypervisorServices } from "../services.ts";
 import type { Vcpu } from "../vcpu.ts";
-import { INPUT, mergeInput, portOf, request, STRING, widthOf } from "./io-request.ts";
 import { emulateInstruction } from "./ept.ts";
 import type { Exit, ExitHandler } from "./exit.ts";
+import { INPUT, mergeInput, portOf, request, STRING, widthOf } from "./io-request.ts";
 import { stringIo } from "./string-io.ts";
 
 /** The request for the device model; nobody keeps it. */
@@ -32,7 +32,9 @@ function value(host: HypervisorServices, { domain }: Vcpu, { qualification }: Ex
   if ((qualification & INPUT) !== 0) {
     const { platform } = domain;
     if (platform === undefined) return host.ports.read(portOf(qualification), width);
-    return platform.ports.owns(portOf(qualification), width) ? platform.ports.read(portOf(qualification), width) : undefined;
+    return platform.ports.owns(portOf(qualification), width)
+      ? platform.ports.read(portOf(qualification), width)
+      : undefined;
   }
   const word = processor.state.gpr(EAX);
   return width === 4 ? word : width === 2 ? word & 0xffff : word & 0xff;
@@ -60,7 +62,10 @@ function platformIo(
   qualification: number,
   carried: number | undefined,
 ): void {
-  if ((qualification & STRING) !== 0) return stringIo(host, vcpu, platform, qualification);
+  if ((qualification & STRING) !== 0) {
+    stringIo(host, vcpu, platform, qualification);
+    return;
+  }
   const width = widthOf(qualification);
   const port = portOf(qualification);
   const read = (qualification & INPUT) !== 0;
@@ -68,7 +73,8 @@ function platformIo(
     if (carried === undefined) return;
     if (read) mergeInput(host, width, carried);
     else platform.ports.write(port, width, carried);
-    return host.skip(vcpu);
+    host.skip(vcpu);
+    return;
   }
   REQUEST.read = read;
   REQUEST.address = port;

@@ -93,7 +93,10 @@ class MemoryAccesses {
     const vcpu = this.#vcpu;
     // Writes to read-only memory vanish.
     if (vcpu.domain.p2m.typeOf(Math.floor(address / PAGE_SIZE)) !== P2M_NONE) return;
-    if (this.#platform.mmio.owns(address, width)) return this.#platform.mmio.write(address, width, value);
+    if (this.#platform.mmio.owns(address, width)) {
+      this.#platform.mmio.write(address, width, value);
+      return;
+    }
     const isVga = address >= VGA_START && address + width <= VGA_END;
     if (isVga && this.#platform.ioreqs.sendBuffered(vcpu, R.IOREQ_TYPE_COPY, address, width, value)) return;
     this.#ask(address, width, false, value);
@@ -105,4 +108,3 @@ class MemoryAccesses {
     throw MISSING;
   }
 }
-

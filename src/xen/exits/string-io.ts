@@ -72,7 +72,8 @@ export function stringIo(host: HypervisorServices, vcpu: Vcpu, platform: Platfor
   if (!processor.probe(segment, offset, width, input)) {
     const { vector, errorCode, address } = processor.pendingFault;
     if (vector === PAGE_FAULT) processor.state.set(OFFSET.cr2, address);
-    return host.inject(vcpu, vector, errorCode);
+    host.inject(vcpu, vector, errorCode);
+    return;
   }
   const count = iterations(host, given);
   const physical = vcpu.domain.access.guestPhysical(linear, input);
@@ -86,10 +87,19 @@ export function stringIo(host: HypervisorServices, vcpu: Vcpu, platform: Platfor
       if (input) store(vcpu, at, width, platform.ports.read(port, width));
       else platform.ports.write(port, width, load(vcpu, at, width));
     }
-    return advance(host, vcpu, given);
+    advance(host, vcpu, given);
+    return;
   }
   const data = pointer ? physical : input ? 0 : load(vcpu, linear, width);
-  const wanted = { type: R.IOREQ_TYPE_PIO, read: input, address: port, size: width, count: vcpu.io.count, data, pointer };
+  const wanted = {
+    type: R.IOREQ_TYPE_PIO,
+    read: input,
+    address: port,
+    size: width,
+    count: vcpu.io.count,
+    data,
+    pointer,
+  };
   vcpu.io.instruction = "string";
   request(host, vcpu, platform, { ...wanted, down: down && pointer });
 }
@@ -102,14 +112,21 @@ export function completeString(host: HypervisorServices, vcpu: Vcpu, qualificati
 }
 
 /** Moves the registers on, and past the instruction when nothing is left (SDM Vol. 2, INS and OUTS). */
-function advance(host: HypervisorServices, vcpu: Vcpu, { width, input, repeated, down, mask, offset }: StringOperands): void {
+function advance(
+  host: HypervisorServices,
+  vcpu: Vcpu,
+  { width, input, repeated, down, mask, offset }: StringOperands,
+): void {
   const { state } = host.processor;
   const { count } = vcpu.io;
   const index = input ? EDI : ESI;
   const moved = offset + (down ? -count : count) * width;
   if (mask === ALL_ONES) state.setGpr(index, moved >>> 0);
   else state.setGpr16(index, moved & mask);
-  if (!repeated) return host.skip(vcpu);
+  if (!repeated) {
+    host.skip(vcpu);
+    return;
+  }
   const left = (state.gpr(ECX) & mask) - count;
   if (mask === ALL_ONES) state.setGpr(ECX, left >>> 0);
   else state.setGpr16(ECX, left & mask);

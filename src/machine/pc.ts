@@ -1,0 +1,162 @@
+// Part: a PC domain put together: the board's chips in the hypervisor and in the device model, and what comes out of them as text.
+
+import { MmioBus, PortBus } from "../core/bus.ts";
+import type { Clock } from "../core/clock.ts";
+import { assert } from "../core/errors.ts";
+import type { IrqLine } from "../core/irq.ts";
+import type { RandomStreams } from "../core/random.ts";
+import type { Snapshotable, SnapshotRegistry } from "../core/snapshot.ts";
+import { MIB } from "../core/units.ts";
+import { DeviceModel } from "../devices/device-model/device-model.ts";
+import { plugIsaCard } from "../devices/ne2000/isa.ts";
+import { Rtl8029Card } from "../devices/ne2000/pci.ts";
+import { firmwareItems } from "../devices/pc/firmware.ts";
+import { PcPlatform } from "../devices/pc/platform.ts";
+import type { Emit } from "../trace/events.ts";
+import type { Domain } from "../xen/domain.ts";
+import type { XenHypervisor } from "../xen/xen.ts";
+import type { BoardConfig, DomainConfig, NicConfig } from "./config.ts";
+import type { Images } from "./images.ts";
+import type { Network } from "./network.ts";
+
+const VCPUS = 1;
+const COM1_PORT = 0x3f8;
+/** Where a card goes unless the configuration says so: as QEMU's first card. */
+const PCI_SLOT = 3;
+const ISA_PORT = 0x300;
+const ISA_IRQ = 9;
+
+/** What a domain's card is called: its alarm, random stream, part of the snapshot and station have this name. */
+export function cardName({ name }: DomainConfig, index: number): string {
+  return `${name} net${index}`;
+}
+
+export interface PcWires {
+  readonly hypervisor: XenHypervisor;
+  readonly clock: Clock;
+  readonly emit: Emit;
+  readonly images: Images;
+  readonly startDateSeconds: number;
+  readonly random: RandomStreams;
+  /** By name. */
+  readonly networks: ReadonlyMap<string, Network>;
+}
+
+export interface PcTextState {
+  serial: string[];
+  debug: string;
+}
+
+/** The PC of one domain. */
+export class Pc implements Snapshotable<PcTextState> {
+  readonly platform: PcPlatform;
+  readonly #deviceModel: DeviceModel;
+  /** What COM1 and COM2 have sent, and what was written to the debug console, as Latin-1 text. */
+  #serial: string[] = ["", ""];
+  #debug = "";
+  readonly #cards: { readonly name: string; readonly card: Snapshotable<unknown> }[] = [];
+
+  /** @throws InputError when an image cannot be used */
+  constructor(domain: Domain, board: BoardConfig, config: DomainConfig, wires: PcWires) {
+    const { clock, emit, hypervisor, startDateSeconds } = wires;
+    const { domid } = domain;
+    const host = hypervisor.deviceModelHost(domid);
+    const buses = { ports: new PortBus(), mmio: new MmioBus() };
+    const memorySize = config.memoryMiB * MIB;
+    const text = (device: string, byte: number) =>
+      emit({ kind: "device-output", at: clock.now, domain: domid, device, data: Uint8Array.of(byte) });
+    this.platform = new PcPlatform(
+      {
+        clock,
+        buses: { hypervisor: host.inHypervisor, "device-model": buses },
+        memory: host.memory,
+        driveIsaIrq: (irq, level) => host.setIsaIrqLevel(irq, level),
+        interruptChanged: () => host.interruptChanged(),
+        serialOutput: (port, byte) => {
+          text(`com${port + 1}`, byte);
+          this.#serial[port] += String.fromCharCode(byte);
+        },
+        debugOutput: (byte) => {
+          text("debug", byte);
+          this.#debug += String.fromCharCode(byte);
+        },
+        resetProcessor: () => host.reset(),
+        resetMachine: () => host.reset(),
+        powerOff: () => host.powerOff(),
+      },
+      {
+        kind: board.kind,
+        memorySize,
+        vcpus: VCPUS,
+        startDateSeconds,
+        firmware: firmwareItems(firmwareOptions(board, config, wires.images)),
+        // The firmware's serial console sends twice what it is kept waiting with.
+        serialTransmitTime: board.serialConsole === true ? "instant" : "line",
+        bootDevices: ["disk", "network"],
+      },
+    );
+    host.connect(this.platform);
+    for (const [index, nic] of (board.nics ?? []).entries())
+      this.#plug(cardName(config, index), nic, buses.ports, wires);
+    this.#deviceModel = new DeviceModel(host, buses.ports, buses.mmio);
+  }
+
+  #plug(name: string, nic: NicConfig, ports: PortBus, { clock, networks, random }: PcWires): void {
+    const medium = networks.get(nic.network)?.mediumFor(name);
+    assert(medium !== undefined, () => `${name} is on no network`);
+    const wires = { clock, medium, random: random.stream(name) };
+    if (nic.model === "rtl8029") {
+      const plug = (inta: IrqLine) => new Rtl8029Card(name, { ...wires, inta }, nic.address);
+      this.#cards.push({ name, card: this.platform.plugPciCard(nic.slot ?? PCI_SLOT, plug) });
+      return;
+    }
+    const irq = this.platform.isaIrqs[nic.irq ?? ISA_IRQ];
+    assert(irq !== undefined, () => `${name} has no interrupt`);
+    this.#cards.push({ name, card: plugIsaCard(name, { ...wires, ports, irq }, nic.port ?? ISA_PORT, nic.address) });
+  }
+
+  /** @param port 0 for COM1 */
+  serial(port: 0 | 1): string {
+    return this.#serial[port] ?? "";
+  }
+
+  /** The rows of the text screen. */
+  screen(): readonly string[] {
+    return this.platform.vga.screen().rows;
+  }
+
+  get debug(): string {
+    return this.#debug;
+  }
+
+  /** Adds all parts, in the order in which they are to be loaded. */
+  register(name: string, registry: SnapshotRegistry): void {
+    registry.register(`device model ${name}`, 1, this.#deviceModel);
+    this.platform.registerParts(registry);
+    for (const card of this.#cards) registry.register(`card ${card.name}`, 1, card.card);
+    registry.register(`text ${name}`, 1, this);
+  }
+
+  save(): PcTextState {
+    return { serial: [...this.#serial], debug: this.#debug };
+  }
+
+  load(state: PcTextState): void {
+    this.#serial = [...state.serial];
+    this.#debug = state.debug;
+  }
+}
+
+function firmwareOptions(board: BoardConfig, config: DomainConfig, images: Images) {
+  const { kernel, commandLine = "", modules = [], memoryMiB } = config;
+  const initrd = modules[0] === undefined ? {} : { initrd: images.bytes(modules[0]) };
+  const roms = Object.entries(board.optionRoms ?? {}).map(([name, image]) => [name, images.bytes(image)] as const);
+  return {
+    memorySize: memoryMiB * MIB,
+    vcpus: VCPUS,
+    optionRoms: new Map(roms),
+    ...(kernel === undefined ? {} : { kernel: { name: kernel, image: images.bytes(kernel), commandLine, ...initrd } }),
+    ...(board.bootMenuMs === undefined ? {} : { bootMenuMs: board.bootMenuMs }),
+    ...(board.serialConsole === true ? { serialConsole: COM1_PORT } : {}),
+  };
+}
