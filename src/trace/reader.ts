@@ -49,6 +49,12 @@ const LONGEST_SHORT_ARRAY = 23;
 const ROWS = 6;
 const UNREAD: readonly unknown[] = [];
 
+/**
+ * How much a search for readable records may read in all, in lengths of the file. One that was damaged by accident takes one or two: its
+ * records do not overlap. Without the limit a file full of beginnings that share one end would be hashed once for each.
+ */
+const SEARCH_PASSES = 64;
+
 const ENDS_INSIDE = "the file ends inside it";
 
 /** A trace file, checked as a whole when it is opened. */
@@ -189,10 +195,11 @@ function scan(bytes: Uint8Array, header: SealedRecord) {
   let previous: Uint8Array | undefined = header.hash;
   let nextChunk = 0;
   let offset = header.length;
+  const search = { bytesLeft: SEARCH_PASSES * bytes.length };
   while (offset < bytes.length) {
     const record = readRecord(bytes, offset);
     if (typeof record === "string") {
-      const next = nextBeginning(bytes, offset + 1);
+      const next = nextBeginning(bytes, offset + 1, search);
       const cutOff = record === ENDS_INSIDE && next === bytes.length;
       damage.push({ what: nameAt(bytes, offset, nextChunk), offset, problem: record, cutOff });
       if (bytes[offset] === 0x8a || next < bytes.length) nextChunk++;
@@ -281,14 +288,25 @@ function beginsWith(bytes: Uint8Array, offset: number, known: Uint8Array): boole
   return known.every((byte, index) => bytes[offset + index] === byte);
 }
 
-/** Where the next record may begin, at `from` or behind; the file's end when none does. */
-function nextBeginning(bytes: Uint8Array, from: number): number {
-  for (let offset = from; offset < bytes.length; offset++) {
+/** Where the next readable record begins, at `from` or behind; the file's end when none does, or when the search has read too much. */
+function nextBeginning(bytes: Uint8Array, from: number, search: { bytesLeft: number }): number {
+  for (let offset = from; offset < bytes.length && search.bytesLeft > 0; offset++) {
     const byte = bytes[offset];
     if (byte !== 0x8a && byte !== 0x84) continue;
-    if (BEGINNINGS.some((known) => beginsWith(bytes, offset, known))) {
-      if (typeof readRecord(bytes, offset) !== "string") return offset;
-    }
+    if (!BEGINNINGS.some((known) => beginsWith(bytes, offset, known))) continue;
+    const record = readRecord(bytes, offset);
+    if (typeof record !== "string") return offset;
+    search.bytesLeft -= readSize(bytes, offset);
   }
   return bytes.length;
+}
+
+/** How much of the file was looked at for a record that cannot be read: at most what is left. */
+function readSize(bytes: Uint8Array, offset: number): number {
+  try {
+    const end = itemEnd(bytes, offset);
+    return (end < 0 ? bytes.length : end) - offset;
+  } catch {
+    return bytes.length - offset;
+  }
 }

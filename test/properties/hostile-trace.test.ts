@@ -89,6 +89,27 @@ describe("a trace with right hashes around wrong contents", () => {
   });
 });
 
+describe("a file full of beginnings that share one end", () => {
+  it("is told to be damaged without hashing it once for each", () => {
+    const [header] = pieces([]);
+    const count = 50_000;
+    // ["chunk", <bytes up to the tail>, 0, 0, 0, 0, 0, 0, 0, hash]
+    const head = Uint8Array.of(0x8a, 0x65, ...Buffer.from("chunk"), 0x5a, 0, 0, 0, 0);
+    const tail = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0x58, 32, ...new Uint8Array(32));
+    const body = new Uint8Array(count * head.length + tail.length);
+    for (let index = 0; index < count; index++) {
+      const at = index * head.length;
+      body.set(head, at);
+      new DataView(body.buffer).setUint32(at + head.length - 4, (count - 1 - index) * head.length);
+    }
+    body.set(tail, count * head.length);
+    const file = new Uint8Array([...header!, ...body]);
+    const { chunks, damage } = new Trace(file);
+    expect(chunks).toEqual([]);
+    expect(damage[0]).toMatchObject({ offset: header!.length, problem: "its hash does not match" });
+  });
+});
+
 describe("the end of an item", () => {
   it("is found without an allocation or a loop that the bytes' own lengths could stretch", () => {
     for (const hex of ["9bffffffffffffffff", "5bffffffffffffffff", "bbffffffffffffffff00", "8181818181818181"]) {
