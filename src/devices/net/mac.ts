@@ -22,8 +22,6 @@ const BACKOFF_LIMIT = 10;
 export interface Outcome {
   /** False after the last attempt collided too. */
   readonly sent: boolean;
-  /** It had to wait for another's carrier before its first attempt. */
-  readonly deferred: boolean;
   readonly collisions: number;
   /** A collision came after the slot time. */
   readonly late: boolean;
@@ -32,7 +30,6 @@ export interface Outcome {
 export interface MacState {
   phase: "idle" | "deferring" | "gap" | "sending" | "backoff";
   frame: Uint8Array;
-  deferred: boolean;
   collisions: number;
   late: boolean;
   /** When the present attempt began. */
@@ -56,7 +53,6 @@ export class Mac implements Snapshotable<MacState> {
   #state: MacState = {
     phase: "idle",
     frame: new Uint8Array(0),
-    deferred: false,
     collisions: 0,
     late: false,
     startedNs: 0,
@@ -78,7 +74,6 @@ export class Mac implements Snapshotable<MacState> {
     assert(!this.busy, "a station sends one frame at a time");
     const state = this.#state;
     state.frame = frame;
-    state.deferred = false;
     state.collisions = 0;
     state.late = false;
     this.#attempt();
@@ -116,7 +111,6 @@ export class Mac implements Snapshotable<MacState> {
     const state = this.#state;
     if (!medium.fullDuplex && medium.carrier) {
       state.phase = "deferring";
-      if (state.collisions === 0) state.deferred = true;
       return;
     }
     const clearNs = state.quietSinceNs + medium.bitsNs(INTERFRAME_GAP_BITS);
@@ -151,7 +145,7 @@ export class Mac implements Snapshotable<MacState> {
     const state = this.#state;
     state.phase = "idle";
     state.frame = new Uint8Array(0);
-    done({ sent, deferred: state.deferred, collisions: state.collisions, late: state.late });
+    done({ sent, collisions: state.collisions, late: state.late });
   }
 
   save(): MacState {

@@ -301,6 +301,37 @@ describe("transmission", () => {
     expect(card.seen.at(-1)).toHaveLength(64);
   });
 
+  test("with TCR.OFST the first backoffs are drawn from a longer range", () => {
+    const longestWait = (tcr: number) => {
+      const card = new Bench();
+      card.initialise({ tcr });
+      card.out(P0.TPSR, 0x40);
+      card.out(P0.TBCR0, 60);
+      const starts: number[] = [];
+      let cut = false;
+      card.onCarrier = () => {
+        if (!card.far.carrier) return;
+        starts.push(card.clock.now);
+        if (cut) return;
+        cut = true;
+        card.far.begin(frameFor(46, PEER));
+        card.far.cut();
+      };
+      const waits: number[] = [];
+      for (let sent = 0; sent < 40; sent++) {
+        starts.length = 0;
+        cut = false;
+        card.out(P0.CR, TRANSMIT);
+        card.wait(10_000_000);
+        waits.push(starts[1]! - starts[0]!);
+      }
+      return Math.max(...waits) / 51_200;
+    };
+    expect(longestWait(0x00)).toBeLessThan(2);
+    expect(longestWait(0x10)).toBeGreaterThan(8);
+    expect(longestWait(0x10)).toBeLessThan(17);
+  });
+
   test("gives up after sixteen collisions", () => {
     const card = new Bench();
     card.initialise();
@@ -448,6 +479,23 @@ describe("loopback (AN-937, section 6)", () => {
     card.wait(1_000_000);
     expect(card.in(P0.RSR)).toBe(0x01);
     expect(card.in(P0.ISR) & 0x04).toBe(0);
+  });
+
+  test.each([
+    ["odd", 0x41, 1],
+    ["even, with byte order select,", 0x43, 0],
+  ])("in word mode the %s bytes of words go round", (_name, dcr, lane) => {
+    const card = new Bench();
+    card.initialise({ rcr: 0x00, dcr, tcr: 0x03 });
+    const whole = frameFor(55);
+    const spread = new Uint8Array(2 * whole.length);
+    for (const [index, byte] of whole.entries()) spread[2 * index + lane] = byte;
+    card.writeMemory(0x4000, spread);
+    card.out(P0.TPSR, 0x40);
+    card.out(P0.TBCR0, spread.length);
+    card.out(P0.CR, TRANSMIT);
+    card.wait(1_000_000);
+    expect([card.in(P0.RSR), card.in(P0.FIFO)]).toEqual([0x01, whole.length]);
   });
 
   test("frames from the cable do not come in", () => {

@@ -77,6 +77,15 @@ describe("the ring", () => {
     expect(card.take()?.frame).toEqual(frameOf(252, 3));
   });
 
+  test("RST of a stopped chip stays when frames are taken out", () => {
+    const card = new Bench();
+    card.initialise();
+    card.arrive(frameFor(100));
+    card.out(P0.CR, STOP);
+    card.out(P0.BNRY, 0x47);
+    expect(card.in(P0.ISR) & 0x80).toBe(0x80);
+  });
+
   test("a driver that keeps BNRY one page behind its next frame is served as well", () => {
     const card = new Bench();
     card.initialise({ pstart: 0x50, pstop: 0x56 });

@@ -196,6 +196,15 @@ describe("a switch", () => {
     expect(bridge.save().stations.map(({ port }) => port)).toEqual([1, 0, 2]);
   });
 
+  test("keeps a frame for a station on the port that it came from", () => {
+    const { lan, stations, got } = build();
+    stations[0]!.send(frame(1, 46, 2, "02:00:00:00:00:09"));
+    lan.wait(1_000_000);
+    stations[0]!.send(frame(2, 46, 1, "02:00:00:00:00:02"));
+    lan.wait(1_000_000);
+    expect(got).toEqual([[], [1], [1]]);
+  });
+
   test("forgets a station after five minutes, and follows one that moves", () => {
     const { lan, stations, got } = build();
     stations[1]!.send(frame(1, 46, 2, "02:00:00:00:00:09"));

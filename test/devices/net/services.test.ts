@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { InputError } from "../../../src/core/errors.ts";
-import { decodeArp } from "../../../src/devices/net/arp.ts";
+import { decodeArp, encodeArp } from "../../../src/devices/net/arp.ts";
 import { DHCP, DhcpServer, decodeOptions, OPTION } from "../../../src/devices/net/dhcp.ts";
 import { DnsServer } from "../../../src/devices/net/dns.ts";
 import { decodeFrame, encodeFrame } from "../../../src/devices/net/ethernet.ts";
@@ -53,6 +53,26 @@ describe("codecs", () => {
       const packet = decodeIpv4(damaged);
       expect(packet === undefined ? undefined : decodeUdp(packet), `bit ${bit}`).toBeUndefined();
     }
+  });
+
+  test("a UDP checksum of zero goes out as ones, since zero would mean none", () => {
+    for (let word = 0; word < 0x10000; word++) {
+      const payload = Uint8Array.of(word >> 8, word & 0xff);
+      const packet = encodeUdp({
+        source: "10.0.2.1",
+        sourcePort: 1,
+        destination: "10.0.2.2",
+        destinationPort: 2,
+        payload,
+      });
+      const sum = (packet.payload[6]! << 8) | packet.payload[7]!;
+      expect(sum).not.toBe(0);
+      if (sum === 0xffff) {
+        expect(decodeUdp(packet)?.payload).toEqual(payload);
+        return;
+      }
+    }
+    expect.unreachable("no payload sums to zero");
   });
 
   test("any bytes decode or do not, without an error", () => {
@@ -107,6 +127,33 @@ describe("hosts", () => {
     expect(missing).toBeGreaterThan(30);
     expect(missing).toBeLessThan(150);
     expect(answers.some((count) => count > 1)).toBe(true);
+  });
+
+  test("answer an address probe without remembering that nobody has an address", () => {
+    const lan = new Lan();
+    const link = lan.link("cable");
+    const host = lan.host("server", link.ends[0], 2);
+    const probe = {
+      operation: "request",
+      senderAddress: "02:00:00:00:00:07",
+      senderIp: "0.0.0.0",
+      targetAddress: "00:00:00:00:00:00",
+      targetIp: "10.0.2.2",
+    } as const;
+    const medium = link.ends[1];
+    const heard: Uint8Array[] = [];
+    medium.attach({ receive: (frame) => heard.push(frame), carrierChanged: () => {} });
+    const frame = encodeFrame({
+      destination: "ff:ff:ff:ff:ff:ff",
+      source: probe.senderAddress,
+      etherType: 0x0806,
+      payload: encodeArp(probe),
+    });
+    lan.wait(medium.begin(frame));
+    medium.end();
+    lan.wait(10_000_000);
+    expect(decodeArp(decodeFrame(heard[0]!)!.payload)).toMatchObject({ operation: "reply", senderIp: "10.0.2.2" });
+    expect(host.save().neighbours).toEqual([]);
   });
 
   test("do not answer for others, nor damaged packets, nor fragments", () => {
