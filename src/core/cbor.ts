@@ -167,18 +167,23 @@ export class CborWriter {
 export function itemEnd(bytes: Uint8Array, start: number): number {
   // Items still to come at each open level, innermost last.
   const open: number[] = [1];
+  const isMap: boolean[] = [false];
   let position = start;
   while (open.length > 0) {
     const level = open.length - 1;
     if (open[level] === 0) {
       open.pop();
+      isMap.pop();
       continue;
     }
+    // Of a map an even number of items is left when the next one is a key.
+    const isKey = isMap[level] === true && open[level]! % 2 === 0;
     open[level]! -= 1;
     const initial = bytes[position++];
     if (initial === undefined) return -1;
     const major = initial & 0xe0;
     const information = initial & 0x1f;
+    if (isKey && major !== TEXT) throw new InputError("a map key that is not text", `offset ${position - 1}`);
     if (major === 0xe0) {
       if (initial === FALSE || initial === TRUE || initial === NULL) continue;
       throw new InputError(`the byte 0x${initial.toString(16)} begins no item of a trace`, `offset ${position - 1}`);
@@ -201,6 +206,7 @@ export function itemEnd(bytes: Uint8Array, start: number): number {
       if (argument > bytes.length - position) return -1;
       if (open.length >= MAX_DEPTH) throw new InputError("nested too deeply for a trace", `offset ${position}`);
       open.push(major === MAP ? 2 * argument : argument);
+      isMap.push(major === MAP);
     }
   }
   return position;

@@ -117,4 +117,11 @@ describe("the end of an item", () => {
     }
     expect(() => itemEnd(new Uint8Array(100).fill(0x81), 0)).toThrow("nested too deeply");
   });
+
+  it("is not found in a map whose keys are not text: the decoder cannot take them", () => {
+    expect(itemEnd(Uint8Array.from(Buffer.from("a261610161620200", "hex")), 0)).toBe(7);
+    for (const hex of ["a10001", "a141610100", "a16161a1810001"]) {
+      expect(() => itemEnd(Uint8Array.from(Buffer.from(hex, "hex")), 0)).toThrow("a map key that is not text");
+    }
+  });
 });
