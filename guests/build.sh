@@ -29,12 +29,15 @@ runtime="lib/entry.S lib/console.c lib/text.c lib/crc32.c lib/hypercall.c lib/xe
 # shellcheck disable=SC2086
 build first-light pvh_entry $runtime lib/exceptions.S lib/descriptors.c first-light/*.c
 
+# shellcheck disable=SC2086
+build ne2000-echo multiboot_entry $runtime lib/exceptions.S lib/descriptors.c lib/multiboot.S lib/options.c ne2000-echo/*.c
+
 # The benchmark guests, each with the facts about its workload as constants. BENCH_EXTRA: further flags, for verify.sh.
 . bench/counts.sh
 
 # bench NAME SOURCE PAGING ROUNDS INSTRUCTIONS REP_INSTRUCTIONS REP_ITERATIONS REP_EARLY_EXITS CHECKSUM
 bench() {
-  build "bench-$1" multiboot_entry $runtime lib/exceptions.S lib/descriptors.c bench/multiboot.S bench/measure.S bench/main.c "$2" \
+  build "bench-$1" multiboot_entry $runtime lib/exceptions.S lib/descriptors.c lib/multiboot.S bench/measure.S bench/main.c "$2" \
     "-DBENCH_NAME=\"$1\"" "-DBENCH_PAGING=$3" "-DBENCH_ROUNDS=$4" "-DBENCH_INSTRUCTIONS=$5" "-DBENCH_REP_INSTRUCTIONS=$6" \
     "-DBENCH_REP_ITERATIONS=$7" "-DBENCH_REP_EARLY_EXITS=$8" "-DBENCH_CHECKSUM=$9"
 }

@@ -14,7 +14,7 @@ struct trap_frame {
 /* Loads GDT, TSS and IDT. Every exception prints a register dump and ends in `crash`, which must not return. */
 void descriptors_load(void (*crash)(void));
 
-/* Routes one vector (32 to 255) to `handler`, which runs with interrupts off. At most one vector is routed. */
+/* Routes one vector (32 to 255) to `handler`, which runs with interrupts off. There is one handler, for all routed vectors. */
 void interrupt_route(uint8_t vector, void (*handler)(void));
 
 #endif

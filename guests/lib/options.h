@@ -1,0 +1,23 @@
+/* The command line, from whichever boot protocol started us: NAME=VALUE words between spaces. */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Keeps a copy of the command line (at most 511 characters) of what EBX pointed at on entry: hvm_start_info, told by its magic, or else
+ * the multiboot information; NULL is an empty command line.
+ */
+void options_read(const void *boot_information);
+
+/* The text behind NAME=, up to the end of the command line; NULL when the option is not given. */
+const char *option_text(const char *name);
+
+/* A number option; false when it is given and its value is not a number. Without the option *value stays. */
+bool option_number(const char *name, uint32_t *value);
+
+/* Is this the end of an option's value? */
+bool option_ends(const char *at);
+
+#endif
