@@ -211,6 +211,26 @@ describe("remote DMA", () => {
     expect(card.in(0x10, 2)).toBe(0xffff);
   });
 
+  test("send packet makes room: RST of an overflow goes with the frame", () => {
+    const card = new Bench();
+    card.initialise({ dcr: 0x59, pstart: 0x50, pstop: 0x52 });
+    card.arrive(frameFor(100));
+    card.arrive(frameFor(100));
+    expect(card.in(P0.ISR) & 0x80).toBe(0x80);
+    card.out(P0.CR, SEND);
+    for (let word = 0; word < 59; word++) card.in(0x10, 2);
+    expect(card.in(P0.ISR) & 0xc0).toBe(0x40);
+  });
+
+  test("nothing to transfer is complete at once, but not for a stopped chip", () => {
+    const card = new Bench();
+    card.initialise();
+    card.setRemote(0x4000, 0, 0x09);
+    expect(card.in(P0.ISR) & 0x40).toBe(0);
+    card.setRemote(0x4000, 0, READ);
+    expect(card.in(P0.ISR) & 0x40).toBe(0x40);
+  });
+
   test("send packet does nothing unless the data configuration allows it", () => {
     const card = new Bench();
     card.initialise();
@@ -266,6 +286,20 @@ describe("transmission", () => {
     card.out(P0.CR, TRANSMIT);
     card.wait(200_000);
     expect(card.seen).toEqual([whole]);
+  });
+
+  test("byte order select swaps the words of what goes out", () => {
+    const card = new Bench();
+    card.initialise({ dcr: 0x4b });
+    card.writeMemory(
+      0x4000,
+      Uint8Array.from({ length: 60 }, (_, index) => index),
+    );
+    card.out(P0.TPSR, 0x40);
+    card.out(P0.TBCR0, 60);
+    card.out(P0.CR, TRANSMIT);
+    card.wait(200_000);
+    expect([...card.seen[0]!.subarray(0, 6)]).toEqual([1, 0, 3, 2, 5, 4]);
   });
 
   test("waits for another's carrier and the gap behind it", () => {

@@ -212,7 +212,9 @@ describe("DHCP", () => {
       const reply = mailbox.got[0]?.payload;
       if (reply === undefined) return undefined;
       const found = decodeOptions(reply.subarray(240));
+      const to = mailbox.got[0]!.destination;
       return {
+        to,
         reply,
         type: found.get(OPTION.MESSAGE_TYPE)?.[0],
         ip: [...reply.subarray(16, 20)].join("."),
@@ -259,6 +261,9 @@ describe("DHCP", () => {
     const inform = ask(message(DHCP.INFORM, 9, [], [10, 0, 2, 1]))!;
     expect([inform.type, inform.ip]).toEqual([DHCP.ACK, "0.0.0.0"]);
     expect(inform.options.has(OPTION.LEASE_TIME)).toBe(false);
+    expect(inform.to).toBe("10.0.2.1");
+    const refused = ask(message(DHCP.REQUEST, 9, [], [10, 0, 2, 1]))!;
+    expect([refused.type, refused.to]).toEqual([DHCP.NAK, "255.255.255.255"]);
   });
 
   test("nonsense is not answered and changes nothing", () => {
@@ -381,6 +386,23 @@ describe("TFTP", () => {
     send(Uint8Array.of(0, 5, 0, 0, 0), 49_152);
     lan.wait(10_000_000);
     expect(tftp.save().transfers).toEqual([]);
+  });
+
+  test("asks again from its transfer until the first acknowledgement; later a request is another transfer", () => {
+    const { lan, mailbox, tftp, send, request } = build();
+    request("large", "octet");
+    lan.wait(10_000_000);
+    request("large", "octet");
+    lan.wait(10_000_000);
+    expect(mailbox.got.map(({ sourcePort }) => sourcePort)).toEqual([49_152, 49_152]);
+    send(Uint8Array.of(0, 4, 0, 1), 49_152);
+    lan.wait(10_000_000);
+    request("large", "octet");
+    lan.wait(10_000_000);
+    expect(tftp.save().transfers.map(({ port, block }) => [port, block])).toEqual([
+      [49_152, 2],
+      [49_153, 1],
+    ]);
   });
 
   test("repeats what is not acknowledged five times, then gives up", () => {
