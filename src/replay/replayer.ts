@@ -6,8 +6,9 @@ import { type ImageLoader, Images, noImages } from "../machine/images.ts";
 import { Machine, type MachineView } from "../machine/machine.ts";
 import { recordedConfig } from "../machine/recorded-config.ts";
 import type { Scenario } from "../machine/scenario.ts";
-import { differingFields, sameEvent } from "../trace/compare.ts";
-import type { TraceEvent } from "../trace/events.ts";
+import { differingFields } from "../trace/compare.ts";
+import { RowCursor } from "../trace/cursor.ts";
+import type { EventOf, TraceEvent } from "../trace/events.ts";
 import { type ChunkRecord, equalBytes } from "../trace/format.ts";
 import { Trace } from "../trace/reader.ts";
 import { STOPPED } from "./session.ts";
@@ -49,8 +50,7 @@ export class Replayer {
   #early: TraceEvent[] | undefined = [];
   #chunkIndex = -1;
   #chunk: ChunkRecord | undefined;
-  #events: readonly TraceEvent[] = [];
-  #position = 0;
+  #rows: RowCursor | undefined;
   #agreedCount = 0;
   #agreed: TraceEvent | undefined;
   #divergence: Divergence | undefined;
@@ -98,7 +98,7 @@ export class Replayer {
     for (const event of this.#early?.splice(0) ?? []) this.#compare(event);
     this.#early = undefined;
     // The recorder's order: it closes a full chunk, then takes input, then lets the machine run.
-    if (this.#chunk !== undefined && this.#position === this.#events.length) this.#endChunk(this.#chunk);
+    if (this.#chunk !== undefined && this.#rows?.atEnd === true) this.#endChunk(this.#chunk);
     this.#type();
     if (this.#stoppedFromOutside() || !(this.#advance() || this.#inputIsDue())) this.#stop();
   }
@@ -117,34 +117,39 @@ export class Replayer {
   /** A machine with nothing to do goes on when somebody typed. */
   #inputIsDue(): boolean {
     if (this.#notModelled !== undefined) return false;
-    const next = this.#events[this.#position];
-    return next?.kind === "input" && next.step === this.machine.steps;
+    return this.#nextInput() !== undefined;
+  }
+
+  /** The recorded input that is due now. */
+  #nextInput(): EventOf<"input"> | undefined {
+    if (this.#rows?.nextKind() !== "input") return undefined;
+    const next = this.#rows.next();
+    return next?.kind === "input" && next.step === this.machine.steps ? next : undefined;
   }
 
   #type(): void {
-    for (;;) {
-      const next = this.#events[this.#position];
-      if (next?.kind !== "input" || next.step !== this.machine.steps) return;
+    for (let next = this.#nextInput(); next !== undefined; next = this.#nextInput()) {
       this.machine.input(next.channel, next.data);
     }
   }
 
   #stoppedFromOutside(): boolean {
-    const next = this.#events[this.#position];
-    if (next === undefined) return this.#chunk === undefined;
-    return next.kind === "end" && next.reason === STOPPED && next.steps <= this.machine.steps;
+    if (this.#rows === undefined) return true;
+    if (this.#rows.nextKind() !== "end") return false;
+    const next = this.#rows.next();
+    return next?.kind === "end" && next.reason === STOPPED && next.steps <= this.machine.steps;
   }
 
   /** The machine has nothing more to do, or the trace has nothing more to say. */
   #stop(): void {
     this.#finished = true;
-    if (this.#chunk !== undefined && this.#position === this.#events.length) this.#endChunk(this.#chunk);
+    if (this.#chunk !== undefined && this.#rows?.atEnd === true) this.#endChunk(this.#chunk);
     if (this.#chunk === undefined) return;
     const { machine } = this;
     const reason = this.#stoppedFromOutside() ? STOPPED : (this.#notModelled?.message ?? machine.reason);
     this.#compare({ kind: "end", at: machine.now, reason, retired: machine.retired, steps: machine.steps });
     this.#endChunk(this.#chunk);
-    const beyond = this.#events[0];
+    const beyond = this.#rows?.next();
     if (beyond !== undefined) this.#diverge("event", beyond, undefined);
   }
 
@@ -156,11 +161,9 @@ export class Replayer {
 
   /** A chunk ends where a step of the machine does, so an event too many is found here. */
   #compare(event: TraceEvent): void {
-    if (this.#chunk === undefined) return;
-    const recorded = this.#events[this.#position];
-    if (recorded === undefined || !sameEvent(recorded, event)) this.#diverge("event", recorded, event);
-    this.#agreed = recorded;
-    this.#position++;
+    if (this.#rows === undefined) return;
+    if (!this.#rows.take(event)) this.#diverge("event", this.#rows.next(), event);
+    this.#agreed = event;
     this.#agreedCount++;
   }
 
@@ -171,8 +174,7 @@ export class Replayer {
 
   #nextChunk(): void {
     this.#chunk = this.#trace.chunks[++this.#chunkIndex];
-    this.#events = this.#chunk === undefined ? [] : this.#trace.eventsOf(this.#chunk);
-    this.#position = 0;
+    this.#rows = this.#chunk === undefined ? undefined : new RowCursor(this.#trace, this.#chunk);
   }
 
   #diverge(kind: Divergence["kind"], recorded: TraceEvent | undefined, replayed: TraceEvent | undefined): never {

@@ -2,7 +2,7 @@
 // rows of a chunk only when they are asked for.
 
 import { Decoder } from "cbor-x";
-import { itemEnd } from "../core/cbor.ts";
+import { CborWriter, itemEnd } from "../core/cbor.ts";
 import { Sha256, sha256Hex } from "../core/digest.ts";
 import { InputError } from "../core/errors.ts";
 import { decodePlain, type PlainData } from "../core/plain-data.ts";
@@ -108,6 +108,20 @@ export class Trace {
       throw new InputError(`holds no ${chunk.events} rows`, `chunk ${chunk.number}`);
     }
     return readRows(rows, chunk.fromNs);
+  }
+
+  /**
+   * The rows of a chunk as they are encoded, one behind the other.
+   * @throws InputError when there are not as many as the chunk says
+   */
+  rowsOf(chunk: ChunkRecord): Uint8Array {
+    let at = chunk.offset + 1;
+    for (let cell = 0; cell < ROWS; cell++) at = itemEnd(this.#bytes, at);
+    const head = new CborWriter();
+    head.array(chunk.events);
+    const isSo = head.view().every((byte, index) => this.#bytes[at + index] === byte);
+    if (!isSo) throw new InputError(`holds no ${chunk.events} rows`, `chunk ${chunk.number}`);
+    return this.#bytes.subarray(at + head.length, itemEnd(this.#bytes, at));
   }
 }
 

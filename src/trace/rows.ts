@@ -52,6 +52,11 @@ function kindOf(name: EventKindName): Kind {
   return kind;
 }
 
+/** The kind of a number in the file; undefined when there is none. */
+export function kindNumbered(id: number): EventKindName | undefined {
+  return BY_ID[id]?.name;
+}
+
 type Loose = Readonly<Record<string, number | bigint | string | boolean | Uint8Array | readonly number[] | undefined>>;
 
 /** Writes the rows of one chunk after another. */

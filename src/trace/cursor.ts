@@ -1,0 +1,82 @@
+// Part: the rows of a chunk, walked in order by whoever expects them. An event is encoded and compared with the row's bytes, which costs a
+// third of decoding the row and comparing fields; rows are decoded only when somebody asks for one.
+
+import { CborWriter, itemEnd } from "../core/cbor.ts";
+import { sameEvent } from "./compare.ts";
+import type { EventKindName, TraceEvent } from "./events.ts";
+import type { ChunkRecord } from "./format.ts";
+import type { Trace } from "./reader.ts";
+import { kindNumbered, RowWriter } from "./rows.ts";
+
+/** The heads of arrays of 0 to 23 items and of a number of one byte (RFC 8949 section 3). */
+const ARRAY = 0x80;
+const LONGEST_SHORT_ARRAY = 0x97;
+const ONE_BYTE = 0x18;
+
+export class RowCursor {
+  readonly #trace: Pick<Trace, "rowsOf" | "eventsOf">;
+  readonly #chunk: ChunkRecord;
+  readonly #rows: Uint8Array;
+  readonly #encoded = new CborWriter();
+  readonly #writer = new RowWriter();
+  #events: readonly TraceEvent[] | undefined;
+  #position = 0;
+  /** Offset of the next row in the rows' bytes. */
+  #at = 0;
+  /** Of the row before. */
+  #time: number;
+
+  /** @throws InputError when the chunk does not hold the number of rows that it names */
+  constructor(trace: Pick<Trace, "rowsOf" | "eventsOf">, chunk: ChunkRecord) {
+    this.#trace = trace;
+    this.#chunk = chunk;
+    this.#rows = trace.rowsOf(chunk);
+    this.#writer.begin(chunk.fromNs);
+    this.#time = chunk.fromNs;
+  }
+
+  get atEnd(): boolean {
+    return this.#position === this.#chunk.events;
+  }
+
+  /** The next row's event; undefined at the end. @throws InputError when the catalogue does not describe one of the chunk's rows */
+  next(): TraceEvent | undefined {
+    this.#events ??= this.#trace.eventsOf(this.#chunk);
+    return this.#events[this.#position];
+  }
+
+  /** Of which kind the next row is; undefined at the end. */
+  nextKind(): EventKindName | undefined {
+    if (this.atEnd) return undefined;
+    const array = this.#rows[this.#at]!;
+    const number = this.#rows[this.#at + 1]!;
+    const isShort = array >= ARRAY && array <= LONGEST_SHORT_ARRAY;
+    if (isShort && number < ONE_BYTE) return kindNumbered(number);
+    if (isShort && number === ONE_BYTE) return kindNumbered(this.#rows[this.#at + 2]!);
+    return this.next()?.kind;
+  }
+
+  /** Goes on behind the next row if it holds this very event; false when it holds another, or there is none. */
+  take(event: TraceEvent): boolean {
+    // Rows are in the order of time, so none of them is earlier.
+    if (this.atEnd || event.at < this.#time) return false;
+    this.#encoded.clear();
+    this.#writer.write(this.#encoded, event);
+    const bytes = this.#encoded.view();
+    if (this.#startsWith(bytes)) this.#at += bytes.length;
+    else {
+      // A row may be encoded at more length than ours and say the same.
+      const recorded = this.next();
+      if (recorded === undefined || !sameEvent(recorded, event)) return false;
+      this.#at = itemEnd(this.#rows, this.#at);
+    }
+    this.#time = event.at;
+    this.#position++;
+    return true;
+  }
+
+  #startsWith(bytes: Uint8Array): boolean {
+    for (let index = 0; index < bytes.length; index++) if (this.#rows[this.#at + index] !== bytes[index]) return false;
+    return true;
+  }
+}
