@@ -215,9 +215,9 @@ describe("remote DMA", () => {
     const card = new Bench();
     card.initialise({ dcr: 0x59, pstart: 0x50, pstop: 0x52 });
     card.arrive(frameFor(100));
+    card.out(P0.CR, SEND);
     card.arrive(frameFor(100));
     expect(card.in(P0.ISR) & 0x80).toBe(0x80);
-    card.out(P0.CR, SEND);
     for (let word = 0; word < 59; word++) card.in(0x10, 2);
     expect(card.in(P0.ISR) & 0xc0).toBe(0x40);
   });
