@@ -4,7 +4,7 @@
 
 import { AC_FAULT, type Fault, GP, SS_FAULT } from "./context.ts";
 import { RAM_BASE } from "./layout.ts";
-import { AR_DB, AR_TYPE, AR_UNUSABLE, CR0_PE, type ProcessorState, SS, VM } from "./state.ts";
+import { AC, AR_DB, AR_TYPE, AR_UNUSABLE, CR0_AM, CR0_PE, type ProcessorState, SS, VM } from "./state.ts";
 import { EXECUTABLE, GLOBAL, LARGE, OPEN_BUS, PRESENT, type Tlb, WRITABLE } from "./tlb.ts";
 
 /** Access bits, those of part "system"'s walk. */
@@ -15,7 +15,7 @@ export const USER = 8;
 
 /** The result of {@link AccessHost.walk}; reused by it. */
 export interface Translation {
-  /** Host-physical address; −1 for open bus, −2 for an address that the hypervisor emulates. */
+  /** Host-physical address; −1 for open bus, −2 for an address that the hypervisor emulates, −3 when the access exits. */
   physical: number;
   guestPhysical: number;
   writable: boolean;
@@ -31,18 +31,25 @@ export interface MmioHandler {
 }
 
 export interface AccessHost {
-  /** Throws the page fault or the exit. */
+  /** Throws the page fault, or the exit of an access to the paging structures. */
   walk(linear: number, access: number): Translation;
   fault(vector: number, errorCode?: number, address?: number): Fault;
   /** Bytes of host-physical memory were written; one page at most. */
   written(physical: number, length: number): void;
   checkBoundary(): void;
+  /** What is thrown for the exit that was recorded. */
+  readonly exitSignal: unknown;
 }
 
 /** Pending debug exceptions, bit 12: an enabled breakpoint was met (SDM Vol. 3 table 25-4). */
 const ENABLED_BREAKPOINT = 1 << 12;
 const OPEN = -1;
 const EMULATED = -2;
+/**
+ * The access ends in the VM exit that was recorded. Memory-mapped devices make many of these, so that the way from here to the
+ * engine throws nothing: an exception costs more than all the rest of an exit.
+ */
+export const EXITED = -3;
 /** The type field: code; expand-down (data); writable (data) or readable (code). SDM Vol. 3 table 3-1. */
 const TYPE_CODE = 8;
 const TYPE_EXPAND_DOWN = 4;
@@ -65,8 +72,6 @@ export class Access {
   readonly #lines: Uint32Array;
   readonly #dirty: Uint8Array;
   #breakpoints: readonly Breakpoint[] = [];
-  /** Accesses of CPL 3 have to be aligned (CR0.AM, EFLAGS.AC). */
-  alignmentCheck = false;
   /** Set while the hypervisor emulates one instruction. */
   mmio: MmioHandler | undefined;
   /** Guest-physical address of what `translate` answered with EMULATED. */
@@ -95,6 +100,11 @@ export class Access {
     this.#dirty = dirty;
   }
 
+  /** Whether accesses of CPL 3 have to be aligned. */
+  get checksAlignment(): boolean {
+    return (this.#state.cr0 & CR0_AM) !== 0 && (this.#state.flagsRest & AC) !== 0;
+  }
+
   get hasBreakpoints(): boolean {
     return this.#breakpoints.length > 0;
   }
@@ -116,8 +126,15 @@ export class Access {
     this.#tlb.forbidData();
   }
 
-  /** Host-physical address of `linear` for an access of one kind, or OPEN or EMULATED. */
+  /** Host-physical address of `linear` for an access of one kind, negative for OPEN and EMULATED; throws the exit. */
   translate(linear: number, access: number, user: boolean): number {
+    const physical = this.#translate(linear, access, user);
+    if (physical === EXITED) throw this.#host.exitSignal;
+    return physical;
+  }
+
+  /** As {@link translate}; EXITED for an exit. */
+  #translate(linear: number, access: number, user: boolean): number {
     const page = (linear & ~0xfff) >>> 0;
     const index = this.#tlb.index(page, user);
     const needed = (access & WRITE) !== 0 ? WRITABLE : (access & FETCH) !== 0 ? EXECUTABLE : PRESENT;
@@ -128,6 +145,7 @@ export class Access {
         this.#emulatedAddress = found.guestPhysical;
         return EMULATED;
       }
+      if (found.physical === EXITED) return EXITED;
       const open = found.physical < 0 || found.physical >= this.#ramSize;
       flags =
         PRESENT |
@@ -149,7 +167,7 @@ export class Access {
       this.#tlb.permitExecute(index);
       return;
     }
-    if (this.#breakpoints.some(({ first, last }) => first <= page + 4095 && last >= page)) return;
+    if (this.#breakpoints.length > 0 && this.#hasBreakpoint(page)) return;
     if ((access & WRITE) === 0) {
       this.#tlb.permitRead(index);
       return;
@@ -162,7 +180,11 @@ export class Access {
     }
   }
 
-  /** Width in bytes: 1, 2 or 4. */
+  #hasBreakpoint(page: number): boolean {
+    return this.#breakpoints.some(({ first, last }) => first <= page + 4095 && last >= page);
+  }
+
+  /** Width in bytes: 1, 2 or 4. The value, or EXITED. */
   read(linear: number, width: number, user: boolean): number {
     this.#check(linear, width, user, false);
     return this.#load(linear, width, user, READ);
@@ -176,7 +198,8 @@ export class Access {
 
   #load(linear: number, width: number, user: boolean, access: number): number {
     if ((linear & 0xfff) + width > 4096) return this.#loadAcross(linear, width, user, access);
-    const physical = this.translate(linear, access, user);
+    const physical = this.#translate(linear, access, user);
+    if (physical === EXITED) return EXITED;
     if (physical === EMULATED) return (this.#mmio().read(this.#emulatedAddress, width) & allOnes(width)) >>> 0;
     if (physical === OPEN) return allOnes(width);
     const at = RAM_BASE + physical;
@@ -201,7 +224,8 @@ export class Access {
     return physical === OPEN ? 0xff : (this.#bytes[RAM_BASE + physical] as number);
   }
 
-  write(linear: number, width: number, value: number, user: boolean): void {
+  /** Returns EXITED when nothing was written because the access exits, else 0. */
+  write(linear: number, width: number, value: number, user: boolean): number {
     this.#check(linear, width, user, true);
     if ((linear & 0xfff) + width > 4096) {
       this.translate(linear, WRITE, user);
@@ -209,22 +233,25 @@ export class Access {
       for (let index = 0; index < width; index++) {
         this.#store((linear + index) >>> 0, 1, (value >>> (8 * index)) & 0xff, user);
       }
-    } else this.#store(linear, width, value, user);
+    } else if (this.#store(linear, width, value, user) === EXITED) return EXITED;
     if (this.#breakpoints.length > 0) this.#meet(linear, width, true);
+    return 0;
   }
 
-  #store(linear: number, width: number, value: number, user: boolean): void {
-    const physical = this.translate(linear, WRITE, user);
+  #store(linear: number, width: number, value: number, user: boolean): number {
+    const physical = this.#translate(linear, WRITE, user);
+    if (physical === EXITED) return EXITED;
     if (physical === EMULATED) {
       this.#mmio().write(this.#emulatedAddress, width, (value & allOnes(width)) >>> 0);
-      return;
+      return 0;
     }
-    if (physical === OPEN) return;
+    if (physical === OPEN) return 0;
     const at = RAM_BASE + physical;
     if (width === 4) this.#view.setUint32(at, value, true);
     else if (width === 2) this.#view.setUint16(at, value, true);
     else this.#bytes[at] = value;
     this.#host.written(physical, width);
+    return 0;
   }
 
   #mmio(): MmioHandler {
@@ -292,7 +319,7 @@ export class Access {
   }
 
   #check(linear: number, width: number, user: boolean, write: boolean): void {
-    if (this.alignmentCheck && user && (linear & (width - 1)) !== 0) throw this.#host.fault(AC_FAULT, 0);
+    if ((linear & (width - 1)) !== 0 && user && this.checksAlignment) throw this.#host.fault(AC_FAULT, 0);
     if (!write && this.#breakpoints.length > 0) {
       // A read that faults meets no breakpoint.
       this.probe(linear, width, false, user);

@@ -165,7 +165,7 @@ export class CodeCache {
     words[word + (RECORD.link >> 2)] = 0;
     words[word + (RECORD.opcode >> 2)] = decoder.number | ((decoder.modrm & 0xff) << 16) | (decoder.bits << 24);
     words[word + (RECORD.immediate2 >> 2)] = decoder.immediate2;
-    words[word + (RECORD.slow >> 2)] = slow === "" ? 0 : (slowIndex.get(slow) as number);
+    words[word + (RECORD.slow >> 2)] = slowIndex.get(slow === "" ? (opcode?.name ?? "") : slow) ?? 0;
   }
 
   #markLines(page: number, offset: number, length: number): void {

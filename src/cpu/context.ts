@@ -28,8 +28,8 @@ export const MC = 18;
 export const XM = 19;
 
 /**
- * An exception the guest's instruction raised, as data. One object exists per processor and is thrown through
- * WebAssembly frames; throw it only by {@link Cpu.fault}.
+ * An exception the guest's instruction raised, as data. One object exists per processor; throw it only by
+ * {@link Cpu.fault}. The engine catches it before it reaches a handler.
  */
 export interface Fault {
   vector: number;
@@ -86,11 +86,16 @@ export interface Cpu {
   /** Fills and returns the one fault object: `throw cpu.fault(GP, 0)`. */
   fault(vector: number, errorCode?: number, address?: number): Fault;
 
-  /** CPL, CR0/CR4/CR3, segments or EFLAGS.VM changed so that translations or decoding modes differ. */
+  /**
+   * CPL, CR0/CR4/CR3, CS or EFLAGS.VM changed, so that code may be elsewhere. What else decides about decoding, as the other
+   * segments, the engine looks up after each slow function anyway.
+   */
   modeChanged(): void;
   /** Drops all non-global translations (or all of them). */
   flushTlb(includingGlobal: boolean): void;
   invalidatePage(linear: number): void;
+  /** These flags of EFLAGS became set: as {@link checkBoundary} if an event waits for one of them or it is TF or RF. */
+  flagsSet(flags: number): void;
   /** Return to the instruction-boundary checks after this instruction (IF, TF, shadows, activity may have changed). */
   checkBoundary(): void;
 }

@@ -264,6 +264,9 @@ export class Decoder {
       case "Z":
         this.destination = register(this.number & 7);
         return;
+      case "N":
+        this.segment = segmentAddress((this.number >> 3) & 7);
+        return;
       case "O":
         this.#setSegment(this.#override < 0 ? DS : this.#override, mode);
         if (this.#address === 16) {

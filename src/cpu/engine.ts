@@ -1,7 +1,7 @@
 // Part: the execution engine: runs decoded records, fetches and decodes what is missing, calls slow functions.
 
 import type { Access } from "./access.ts";
-import { FETCH } from "./access.ts";
+import { EXITED, FETCH } from "./access.ts";
 import type { CodeCache } from "./code-cache.ts";
 import { type Cpu, type Fault, GP, type Instruction } from "./context.ts";
 import { enterHandler, handlerTable } from "./handlers.ts";
@@ -19,18 +19,18 @@ import {
 } from "./layout.ts";
 import { SLOW_NAMES } from "./opcodes.ts";
 import {
-  AC,
   AR_DB,
   AR_UNUSABLE,
-  CR0_AM,
   CR0_PE,
   CS,
   DS,
   ES,
   OFFSET,
   type ProcessorState,
+  RF,
   SEGMENT_STRIDE,
   SS,
+  TF,
   VM,
 } from "./state.ts";
 import { emitModule } from "./wasm.ts";
@@ -47,7 +47,8 @@ export interface EngineHost {
   readonly cpu: Cpu;
   readonly fault: Fault;
   readonly slowFunctions: Readonly<Record<string, SlowFunction>>;
-  isExit(error: unknown): boolean;
+  /** What is thrown for a VM exit. */
+  readonly exitSignal: unknown;
   /** Whether a slow function recorded a VM exit; forgets it. */
   takeExit(): boolean;
 }
@@ -100,6 +101,8 @@ export class Engine {
   /** The record being executed, 0 when state.eip is at the instruction. */
   #record = 0;
   #inSlow = false;
+  /** Why the current call of the back end ends, when it is a fault or an exit. */
+  #stop: Stop = BOUNDARY;
   #boundary = false;
   #user = false;
 
@@ -126,35 +129,59 @@ export class Engine {
     const imports: Imports = {
       read: (linear, width, record, left) => {
         this.#at(record, left);
-        return access.read((linear as number) >>> 0, width as number, this.#user);
+        try {
+          return this.#unlessExited(access.read((linear as number) >>> 0, width as number, this.#user));
+        } catch (error) {
+          return this.#stopFor(error);
+        }
       },
       readForWrite: (linear, width, record, left) => {
         this.#at(record, left);
-        return access.readForWrite((linear as number) >>> 0, width as number, this.#user);
+        try {
+          return this.#unlessExited(access.readForWrite((linear as number) >>> 0, width as number, this.#user));
+        } catch (error) {
+          return this.#stopFor(error);
+        }
       },
       write: (linear, width, value, record, left) => {
         this.#at(record, left);
-        access.write((linear as number) >>> 0, width as number, value as number, this.#user);
-        return 0;
+        try {
+          const written = access.write((linear as number) >>> 0, width as number, value as number, this.#user);
+          return this.#unlessExited(written);
+        } catch (error) {
+          return this.#stopFor(error);
+        }
       },
       checkSegment: (block, offset, width, write, record, left) => {
         this.#at(record, left);
         const segment = segmentNumber(block as number);
-        access.checkSegment(segment, (offset as number) >>> 0, width as number, write !== 0);
-        return 0;
+        try {
+          access.checkSegment(segment, (offset as number) >>> 0, width as number, write !== 0);
+          return 0;
+        } catch (error) {
+          return this.#stopFor(error);
+        }
       },
       fault: (vector, errorCode, record, left) => {
         this.#at(record, left);
-        throw host.cpu.fault(vector as number, errorCode);
+        return this.#stopFor(host.cpu.fault(vector as number, errorCode));
       },
       link: (offset, record) => this.#link(offset as number, record as number),
       fetch: (left) => {
         this.#at(0, left);
-        return this.#fetch();
+        try {
+          return this.#fetch();
+        } catch (error) {
+          return this.#stopFor(error);
+        }
       },
       cross: (record, left) => {
         this.#at(record, left);
-        return this.#cross(record as number);
+        try {
+          return this.#cross(record as number);
+        } catch (error) {
+          return this.#stopFor(error);
+        }
       },
       slow: (record, left) => this.#executeSlow(record as number, left as number),
     };
@@ -174,10 +201,14 @@ export class Engine {
     this.#left = 0;
   }
 
-  /** Runs at most `budget` (≥ 1) instructions from state.eip on. */
-  execute(budget: number): Stop {
+  /**
+   * Runs at most `budget` (≥ 1) instructions from state.eip on.
+   * @param awaitedFlags the run ends after an instruction that sets one of these bits of EFLAGS (IF)
+   */
+  execute(budget: number, awaitedFlags: number): Stop {
     this.#boundary = false;
-    this.refresh();
+    this.#set(ENGINE.awaitedFlags, awaitedFlags);
+    this.#refresh();
     if (!this.#access.hasBreakpoints) return this.#call(budget);
     // A data breakpoint ends the run after the instruction that met it.
     for (let left = budget; left > 0; left--) {
@@ -194,14 +225,17 @@ export class Engine {
     this.#leftOver = 0;
     this.#record = 0;
     this.#inSlow = false;
+    this.#stop = BOUNDARY;
     try {
       this.#run(budget);
     } catch (error) {
-      const stop = error === this.#host.fault ? FAULT : this.#host.isExit(error) ? EXIT_SIGNAL : -1;
-      if (stop === EXIT_SIGNAL) this.#host.takeExit();
       this.#restart();
-      if (stop < 0) throw error;
-      return stop as Stop;
+      throw error;
+    }
+    if (this.#stop !== BOUNDARY) {
+      this.#set(ENGINE.stopped, 0);
+      this.#restart();
+      return this.#stop;
     }
     this.#left = this.#leftOver;
     // A slow function recorded an exit and returned.
@@ -212,6 +246,22 @@ export class Engine {
     const record = this.#get(ENGINE.current);
     if (record !== 0) this.#state.eip = this.#eipOf(record);
     return BOUNDARY;
+  }
+
+  /** Notes the fault or the exit that was thrown, so that the handler leaves the run; throws on what is neither. */
+  #stopFor(thrown: unknown): 0 {
+    if (thrown === this.#host.fault) this.#stop = FAULT;
+    else if (thrown === this.#host.exitSignal) {
+      this.#stop = EXIT_SIGNAL;
+      this.#host.takeExit();
+    } else throw thrown;
+    this.#set(ENGINE.stopped, 1);
+    return 0;
+  }
+
+  /** The result of an access, which may be that it ends in the exit that was recorded. */
+  #unlessExited(result: number): number {
+    return result === EXITED ? this.#stopFor(this.#host.exitSignal) : result;
   }
 
   /** Puts EIP back to the instruction that did not complete. */
@@ -241,18 +291,21 @@ export class Engine {
     this.#boundary = true;
   }
 
+  flagsSet(flags: number): void {
+    if ((flags & (TF | RF | this.#get(ENGINE.awaitedFlags))) !== 0) this.#boundary = true;
+  }
+
   /** The current code page has to be looked up again. */
   forgetCodePage(): void {
     this.#set(ENGINE.codeLinear, NO_TAG);
   }
 
-  /** Works out what decoding and translation depend on from the state. */
-  refresh(): void {
+  /** Works out what decoding and translation depend on from the state, before a run and after each slow function. */
+  #refresh(): void {
     const state = this.#state;
     const legacy = (state.cr0 & CR0_PE) === 0 || (state.flagsRest & VM) !== 0;
     this.#user = state.cpl === 3;
-    this.#access.alignmentCheck = (state.cr0 & CR0_AM) !== 0 && this.#user && (state.flagsRest & AC) !== 0;
-    const slowOnly = this.#access.alignmentCheck || this.#access.mmio !== undefined;
+    const slowOnly = (this.#user && this.#access.checksAlignment) || this.#access.mmio !== undefined;
     this.#set(ENGINE.tlb, slowOnly ? TLB_EMPTY : this.#user ? TLB_USER : TLB_SUPERVISOR);
 
     const code32 = (state.accessRights(CS) & AR_DB) !== 0;
@@ -387,7 +440,11 @@ export class Engine {
     const slow = this.#slow[this.#get(record + RECORD.slow)] as SlowFunction;
     this.#state.eip = (insn.eip + insn.length) >>> 0;
     this.#inSlow = true;
-    slow(this.#host.cpu, insn);
+    try {
+      slow(this.#host.cpu, insn);
+    } catch (error) {
+      return this.#stopFor(error);
+    }
     if (this.#host.takeExit()) {
       this.#set(ENGINE.current, 0);
       this.#leftOver = left;
@@ -397,8 +454,10 @@ export class Engine {
     this.#record = 0;
     const rest = left - 1;
     this.#left = rest;
-    this.refresh();
-    if (rest > 0 && !this.#boundary) return rest;
+    if (rest > 0 && !this.#boundary) {
+      this.#refresh();
+      return rest;
+    }
     this.#set(ENGINE.current, 0);
     this.#leftOver = rest;
     return 0;

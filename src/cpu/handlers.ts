@@ -20,6 +20,7 @@ import { ARITHMETIC } from "./semantics/arithmetic.ts";
 import { Context, type Environment, type Place, type Repeat, type Variant } from "./semantics/context.ts";
 import { CONTROL } from "./semantics/control.ts";
 import { DATA } from "./semantics/data.ts";
+import { FLAGS } from "./semantics/flags.ts";
 import { MULTIPLY } from "./semantics/multiply.ts";
 import { SHIFTS } from "./semantics/shifts.ts";
 import { STRINGS } from "./semantics/strings.ts";
@@ -29,6 +30,7 @@ const SEMANTICS: Readonly<Record<string, (c: Context) => void>> = {
   ...ARITHMETIC,
   ...CONTROL,
   ...DATA,
+  ...FLAGS,
   ...MULTIPLY,
   ...SHIFTS,
   ...STRINGS,

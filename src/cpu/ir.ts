@@ -2,6 +2,8 @@
 // A handler is a list of statements over expressions of 32 or 64 bits; wasm.ts prints it as WebAssembly and text.ts as
 // JavaScript. The operators are WebAssembly's own (W3C core specification 2.0, section 4.3), wrapping included.
 
+import { ENGINE } from "./layout.ts";
+
 export type Type = "i32" | "i64";
 
 export type Unary =
@@ -222,7 +224,10 @@ export type Statement =
   /** Leaves the run. */
   | { kind: "leave" };
 
-/** What handlers call in TypeScript, with the number of 32-bit arguments. Each returns one 32-bit number. */
+/**
+ * What handlers call in TypeScript, with the number of 32-bit arguments. Each returns one 32-bit number. Faults and VM exits are
+ * not thrown through handlers, which is slow: the import sets `ENGINE.stopped`, and {@link Builder.call} leaves the run.
+ */
 export const IMPORTS = {
   /** (linear, width in bytes, record, left): the value, zero-extended. */
   read: 4,
@@ -232,7 +237,7 @@ export const IMPORTS = {
   write: 5,
   /** (segment block, offset, width, write, record, left): faults unless the segment permits it. */
   checkSegment: 6,
-  /** (vector, error code or −1, record, left): throws the fault. */
+  /** (vector, error code or −1, record, left): the fault. */
   fault: 4,
   /** (target offset in the code page, record, left): the record that a jump leads to; remembers it as the link. */
   link: 3,
@@ -243,8 +248,25 @@ export const IMPORTS = {
   /** (record, left): runs the slow function; returns what is left, 0 to leave the run. */
   slow: 2,
 } as const;
+/** The imports that may find a fault or an exit. `slow` says so by leaving 0 of the budget. */
+const MAY_STOP: ReadonlySet<string> = new Set([
+  "read",
+  "readForWrite",
+  "write",
+  "checkSegment",
+  "fault",
+  "fetch",
+  "cross",
+] satisfies ImportName[]);
 export type ImportName = keyof typeof IMPORTS;
 export const IMPORT_NAMES = Object.keys(IMPORTS) as ImportName[];
+
+const LEAVE_WHEN_STOPPED: Statement = {
+  kind: "if",
+  condition: i32(0).load(32, ENGINE.stopped),
+  whenTrue: [{ kind: "leave" }],
+  whenFalse: [],
+};
 
 /** A handler. Local 0 is the record, local 1 the instructions that are left in the budget (at least 1). */
 export interface Handler {
@@ -314,6 +336,7 @@ export class Builder {
   call(name: ImportName, args: Expr[]): Expr {
     const result = this.locals.push("i32") - 1;
     this.#block.push({ kind: "call", name, args, result });
+    if (MAY_STOP.has(name)) this.#block.push(LEAVE_WHEN_STOPPED);
     return this.#local(result);
   }
 

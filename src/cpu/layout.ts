@@ -109,6 +109,10 @@ export const ENGINE = {
   baseMode: engine + 24,
   /** One more than the greatest `codeBase` of such a page (unsigned), 0 when there is none. */
   codeBaseEnd: engine + 28,
+  /** Bits of EFLAGS that end the run when an instruction sets them: IF, if an event may wait for it. */
+  awaitedFlags: engine + 32,
+  /** Not 0 after an import found a fault or a VM exit: the handler leaves, with nothing of the instruction done. */
+  stopped: engine + 36,
 } as const;
 
 /** Bits of the decoding mode: what besides the bytes decides how an instruction is decoded. */

@@ -2,10 +2,11 @@
 // One row: opcode (0fXX for the two-byte map; /n: the reg field of ModRM selects), name, operands, remarks.
 //
 // Operands, as in the SDM: E r/m, M r/m that has to be memory, R r/m that has to be a register, G reg, Z the register in
-// the opcode, A the accumulator, C CL, I immediate, S sign-extended immediate byte, U immediate 1, O memory at an offset,
+// the opcode, N the segment register in the opcode, A the accumulator, C CL, I immediate, S sign-extended immediate byte, U immediate 1, O memory at an offset,
 // J branch displacement, P far pointer. Widths: b 8, w 16, d 32, v the operand size.
 // Remarks: "lock": LOCK is permitted where the destination is memory. "stack": uses the stack or jumps, so that its form
 // depends on SS and CS. "string": uses ESI, EDI and the REP prefixes. "slow": a TypeScript function of that name.
+// "usual": a handler for the usual case, which leaves the others to the TypeScript function of that name.
 // "protected": does not exist in real and virtual-8086 mode. What is missing raises #UD.
 
 const ARITHMETIC = ["add", "or", "adc", "sbb", "and", "sub", "xor", "cmp"];
@@ -165,7 +166,7 @@ const ROWS: string[] = [
   ...[0, 1, 2, 3, 4, 5, 6, 7].flatMap((reg) => [`0f1f/${reg} nop Ev`, `0f18/${reg} nop Mv`]),
 
   // Segments, far transfers, interrupts (part "system").
-  ...["06", "0e", "16", "1e", "0fa0", "0fa8"].map((opcode) => `${opcode} push_segment - slow`),
+  ...["06", "0e", "16", "1e", "0fa0", "0fa8"].map((opcode) => `${opcode} push Nw stack`),
   ...["07", "17", "1f", "0fa1", "0fa9"].map((opcode) => `${opcode} pop_segment - slow`),
   "8c mov_from_segment Ev slow",
   "8e mov_to_segment Ev slow",
@@ -186,10 +187,10 @@ const ROWS: string[] = [
   "cf iret - slow",
   "f1 int1 - slow",
   "63 arpl Ew,Gw slow,protected",
-  "9c pushf - slow",
-  "9d popf - slow",
-  "fa cli - slow",
-  "fb sti - slow",
+  "9c pushf - stack,usual",
+  "9d popf - stack,usual",
+  "fa cli - usual",
+  "fb sti - usual",
   "f4 hlt - slow",
   "6c ins b slow",
   "6d ins v slow",
@@ -268,7 +269,7 @@ export const DECODED_SLOW = {
   invvpid: "invvpid",
 } as const;
 
-export type OperandKind = "E" | "M" | "R" | "G" | "Z" | "A" | "C" | "I" | "S" | "U" | "O" | "J" | "P";
+export type OperandKind = "E" | "M" | "R" | "G" | "Z" | "N" | "A" | "C" | "I" | "S" | "U" | "O" | "J" | "P";
 /** Bits, or "v" for the operand size. */
 export type OperandWidth = 8 | 16 | 32 | "v";
 
@@ -289,6 +290,7 @@ export interface Opcode {
   readonly stack: boolean;
   readonly string: boolean;
   readonly slow: boolean;
+  readonly usual: boolean;
   readonly protectedOnly: boolean;
 }
 
@@ -297,7 +299,7 @@ const WIDTHS: Record<string, OperandWidth> = { b: 8, w: 16, d: 32, v: "v" };
 function parse(row: string, id: number): [number, number, Opcode] {
   const [key, name, list = "-", remarks = ""] = row.trim().split(/\s+/) as [string, string, string?, string?];
   const [opcode, group] = key.split("/") as [string, string?];
-  const isRemark = ["lock", "stack", "string", "slow"].includes(list);
+  const isRemark = ["lock", "stack", "string", "slow", "usual"].includes(list);
   const plain = list === "-" || isRemark ? "" : list;
   const operands = /^[bv]?$/.test(plain)
     ? []
@@ -319,6 +321,7 @@ function parse(row: string, id: number): [number, number, Opcode] {
       stack: all.includes("stack"),
       string: all.includes("string"),
       slow: all.includes("slow"),
+      usual: all.includes("usual"),
       protectedOnly: all.includes("protected"),
     },
   ];
@@ -346,5 +349,8 @@ for (const [id, row] of ROWS.entries()) {
 
 /** Every name that the table of slow functions has to have. */
 export const SLOW_NAMES: readonly string[] = [
-  ...new Set([...ALL_OPCODES.filter(({ slow }) => slow).map(({ name }) => name), ...Object.values(DECODED_SLOW)]),
+  ...new Set([
+    ...ALL_OPCODES.filter(({ slow, usual }) => slow || usual).map(({ name }) => name),
+    ...Object.values(DECODED_SLOW),
+  ]),
 ];

@@ -5,7 +5,7 @@
 import { InputError } from "../core/errors.ts";
 import { GuestMemory, PAGE_SIZE } from "../core/memory.ts";
 import type { Snapshotable } from "../core/snapshot.ts";
-import { Access, type MmioHandler } from "./access.ts";
+import { Access, EXITED, type MmioHandler } from "./access.ts";
 import { CodeCache } from "./code-cache.ts";
 import type { Fault, Instruction, Platform } from "./context.ts";
 import { type Backend, BOUNDARY, Engine, FAULT, type Stop, webAssembly } from "./engine.ts";
@@ -20,6 +20,7 @@ import {
   ES,
   FS,
   GS,
+  IF,
   LDTR,
   OFFSET,
   ProcessorState,
@@ -120,6 +121,7 @@ export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
       fault: (vector, errorCode, address) => this.fault(vector, errorCode, address),
       written: (physical, length) => this.#code.written(physical, length),
       checkBoundary: () => this.checkBoundary(),
+      exitSignal: this.vmx.signal,
     });
     const host = {
       cpu: this,
@@ -129,7 +131,7 @@ export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
         ...this.#systemInstructions(),
         ...floatInstructions(this, this.x87),
       },
-      isExit: (error: unknown) => error === this.vmx.signal,
+      exitSignal: this.vmx.signal,
       takeExit: () => this.vmx.takeExit(),
     };
     this.#engine = new Engine(
@@ -189,9 +191,9 @@ export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
     return this.#engine.retired;
   }
 
-  execute(budget: number): Stop {
+  execute(budget: number, awaitedFlags: number = IF): Stop {
     this.#followDebugRegisters();
-    return this.#engine.execute(budget);
+    return this.#engine.execute(budget, awaitedFlags);
   }
 
   #followDebugRegisters(): void {
@@ -260,16 +262,22 @@ export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
     return (this.state.segmentBase(segment) + offset) >>> 0;
   }
 
+  /** The result of an access; an exit is thrown, since a slow function is under way. */
+  #thrown(result: number): number {
+    if (result === EXITED) throw this.vmx.signal;
+    return result;
+  }
+
   get #user(): boolean {
     return this.state.cpl === 3;
   }
 
   read(segment: number, offset: number, width: number): number {
-    return this.#access.read(this.#linear(segment, offset, width, false), width, this.#user);
+    return this.#thrown(this.#access.read(this.#linear(segment, offset, width, false), width, this.#user));
   }
 
   write(segment: number, offset: number, width: number, value: number): void {
-    this.#access.write(this.#linear(segment, offset, width, true), width, value, this.#user);
+    this.#thrown(this.#access.write(this.#linear(segment, offset, width, true), width, value, this.#user));
   }
 
   readBytes(segment: number, offset: number, length: number): Uint8Array {
@@ -281,11 +289,11 @@ export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
   }
 
   readLinear(linear: number, width: number, supervisor: boolean): number {
-    return this.#access.read(linear >>> 0, width, !supervisor && this.#user);
+    return this.#thrown(this.#access.read(linear >>> 0, width, !supervisor && this.#user));
   }
 
   writeLinear(linear: number, width: number, value: number, supervisor: boolean): void {
-    this.#access.write(linear >>> 0, width, value, !supervisor && this.#user);
+    this.#thrown(this.#access.write(linear >>> 0, width, value, !supervisor && this.#user));
   }
 
   probeLinear(linear: number, length: number, write: boolean, supervisor: boolean): void {
@@ -309,7 +317,6 @@ export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
 
   modeChanged(): void {
     this.#engine.forgetCodePage();
-    this.#engine.refresh();
   }
 
   flushTlb(includingGlobal: boolean): void {
@@ -320,6 +327,10 @@ export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
   invalidatePage(linear: number): void {
     this.#tlb.invalidate(linear);
     this.#engine.forgetCodePage();
+  }
+
+  flagsSet(flags: number): void {
+    this.#engine.flagsSet(flags);
   }
 
   checkBoundary(): void {

@@ -33,7 +33,7 @@ export interface Program {
 
 /** Slow functions that user programs run into and that leave the processor's mode alone. */
 const USER_NAMES: ReadonlySet<string> = new Set([
-  ...["enter", "bound", "cmpxchg8b", "daa", "das", "aaa", "aas", "aam", "aad", "x87", "pushf"],
+  ...["enter", "bound", "cmpxchg8b", "daa", "das", "aaa", "aas", "aam", "aad", "x87"],
 ]);
 
 const opcodeNumbers = [...OPCODES].flatMap(([number, entry]) =>

@@ -101,6 +101,8 @@ export class Context extends MemoryContext {
         return this.let(this.field("immediate"));
       case "U":
         return i32(1);
+      case "N":
+        return this.let(this.field("segment").load(16));
       case "C":
         return this.register(ECX, 8);
       case "A":
@@ -342,6 +344,13 @@ export class Context extends MemoryContext {
     const link = this.b.variable(this.field("link"));
     this.b.if(link.eqz(), () => this.b.assign(link, this.call("link", [this.field("immediate")])));
     this.retire(link);
+  }
+
+  /** Leaves the instruction to its TypeScript function; nothing of it is done yet. */
+  leaveToFunction(): void {
+    const left = this.let(this.b.call("slow", [this.b.record, this.b.left]));
+    this.b.if(left.eqz(), () => this.b.leave());
+    this.b.enter(left);
   }
 
   fault(vector: number, errorCode = -1): void {

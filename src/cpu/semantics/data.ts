@@ -1,11 +1,11 @@
-// Part: data movement, bits and flag instructions (Intel SDM Vol. 1 §7.3.1, §7.3.7, §7.3.13).
+// Part: data movement and bits (Intel SDM Vol. 1 §7.3.1, §7.3.7).
 
 import { type Expr, i32, type Width } from "../ir.ts";
-import { STATE_BASE } from "../layout.ts";
 import { CONDITIONS } from "../opcodes.ts";
-import { CF, DF, EAX, EBP, EBX, EDX, ESP, OFFSET } from "../state.ts";
+import { EAX, EBP, EBX, EDX, ESP } from "../state.ts";
 import { carryFlag } from "./arithmetic.ts";
 import type { Context } from "./context.ts";
+import { parity, setCarryFlag } from "./flags.ts";
 
 /** Bit 31 of the lazy carries is CF; inverted by `not`. */
 function baseCondition(c: Context, index: number): Expr {
@@ -40,50 +40,14 @@ function less(c: Context, result: Expr): Expr {
   return result.xor(carries.shl(31)).xor(carries).xor(carries.shl(1)).ltS(0);
 }
 
-function parity(c: Context): Expr {
-  const byte = c.let(c.flagResult.xor(c.flagCarries.shrU(8)).and(0xff));
-  // One bit for each value of four bits, set where their number of ones is even.
-  return i32(0x9669)
-    .shrU(byte.xor(byte.shrU(4)).and(15))
-    .and(1);
-}
-
 /** Condition `index` of table B-1 (SDM Vol. 1 appendix B) as 0 or 1. */
 export function condition(c: Context, index: number): Expr {
   const base = c.let(baseCondition(c, index >>> 1));
   return (index & 1) === 0 ? base : base.eqz();
 }
 
-/** The low byte of EFLAGS: SF ZF - AF - PF 1 CF. */
-function lowFlags(c: Context): Expr {
-  const result = c.let(c.flagResult);
-  const carries = c.let(c.flagCarries);
-  return c
-    .let(parity(c))
-    .shl(2)
-    .or(carries.shrU(31))
-    .or(2)
-    .or(carries.and(8).shl(1))
-    .or(result.eqz().shl(6))
-    .or(result.shrU(31).xor(carries.and(1)).shl(7));
-}
-
-/** Overflow flag as 0 or 1. */
-function overflowFlag(c: Context): Expr {
-  const carries = c.let(c.flagCarries);
-  return carries.xor(carries.shl(1)).shrU(31);
-}
-
-/** Replaces CF and keeps OF, which is stored as its difference from the carry into the top bit. */
-function setCarryFlag(c: Context, carry: Expr): void {
-  const flag = c.let(carry);
-  const overflow = c.let(overflowFlag(c));
-  c.setCarries(c.flagCarries.and(0x3fff_ffff).or(flag.shl(31)).or(flag.xor(overflow).shl(30)));
-}
-
 /** EAX to EDI. */
 const GENERAL = [0, 1, 2, 3, 4, 5, 6, 7];
-const FLAGS_REST = STATE_BASE + OFFSET.flagsRest;
 
 function bitTest(change: ((value: Expr, bit: Expr) => Expr) | undefined): (c: Context) => void {
   return (c) => {
@@ -174,26 +138,6 @@ export const DATA: Record<string, (c: Context) => void> = {
       : c.setRegister(EAX, c.register(EAX, 16).signExtend(16)),
   cwd: (c) => c.setRegister(EDX, c.register(EAX, c.width).signExtend(c.width).shrS(31), c.width),
   salc: (c) => c.setRegister(EAX, i32(0).sub(carryFlag(c)), 8),
-  lahf: (c) => c.setAh(lowFlags(c)),
-  sahf: (c) => {
-    const flags = c.let(c.ah);
-    const overflow = c.let(overflowFlag(c));
-    const carry = c.let(flags.and(CF));
-    c.setFlags(
-      flags.and(0x40).select(i32(0), i32(0x100)),
-      carry
-        .shl(31)
-        .or(carry.xor(overflow).shl(30))
-        .or(flags.shrU(4).and(1).shl(3))
-        .or(flags.and(4).eqz().shl(8))
-        .or(flags.shrU(7)),
-    );
-  },
-  clc: (c) => setCarryFlag(c, i32(0)),
-  stc: (c) => setCarryFlag(c, i32(1)),
-  cmc: (c) => setCarryFlag(c, carryFlag(c).xor(1)),
-  cld: (c) => c.b.store(32, i32(0), c.word(FLAGS_REST).and(~DF), FLAGS_REST),
-  std: (c) => c.b.store(32, i32(0), c.word(FLAGS_REST).or(DF), FLAGS_REST),
   bt: bitTest(undefined),
   bts: bitTest((value, bit) => value.or(bit)),
   btr: bitTest((value, bit) => value.and(bit.not())),

@@ -109,14 +109,18 @@ function iterateInPages(c: Context, instruction: StringInstruction, count: Expr)
   const { b, width } = c;
   const bytes = width / 8;
   let possible = smaller(c, count, b.left);
-  let permitted = c.word(STATE_BASE + OFFSET.flagsRest).and(DF).eqz();
+  let permitted = c
+    .word(STATE_BASE + OFFSET.flagsRest)
+    .and(DF)
+    .eqz();
   const places = new Map<number, Expr>();
   for (const pointer of instruction.pointers) {
     const linear = c.let(c.register(pointer));
     const place = c.inPage(linear, instruction.stores && pointer === EDI);
     permitted = permitted.and(place.permitted);
     places.set(pointer, place.address);
-    possible = smaller(c, possible, c.let(i32(4096).sub(linear.and(0xfff)).shrU(Math.log2(bytes))));
+    const bytesLeft = i32(4096).sub(linear.and(0xfff));
+    possible = smaller(c, possible, c.let(bytesLeft.shrU(31 - Math.clz32(bytes))));
   }
   b.if(permitted.and(possible.ne(0)), () => {
     const at = new Map([...places].map(([pointer, address]) => [pointer, b.variable(address)]));

@@ -54,7 +54,7 @@ function popf(cpu: SystemCpu, insn: Instruction): void {
   const before = state.flagsRest;
   const cleared = insn.operandSize === 32 ? RF : 0;
   replaceFlags(state, value & ~RF, permittedFlags(state, insn.operandSize) | cleared);
-  if (((before ^ state.flagsRest) & (IF | TF)) !== 0) cpu.checkBoundary();
+  cpu.flagsSet(state.flagsRest & ~before);
 }
 
 function cli(cpu: SystemCpu): void {

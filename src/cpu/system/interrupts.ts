@@ -95,7 +95,6 @@ export function deliverEvent(cpu: SystemCpu, event: Readonly<GuestEvent>): void 
   else deliverReal(cpu, event.vector, flags);
   if (event.type === NON_MASKABLE_INTERRUPT) state.interruptibility |= BLOCKING_BY_NMI;
   vmx.endDelivery();
-  cpu.checkBoundary();
 }
 
 /** Real-address mode: a four-byte vector, FLAGS, CS and IP on the stack, no error code (SDM Vol. 3 §20.1.4). */

@@ -16,11 +16,13 @@ import { checkReturnTarget, returnOuter } from "./transfers.ts";
 export function iret(cpu: SystemCpu, insn: Instruction): void {
   const { state } = cpu;
   requireV86Iopl(cpu);
+  const { flagsRest, interruptibility } = state;
   cpu.vmx.unblockNmi();
   if (!isProtected(state) || isV86(state)) returnReal(cpu, insn);
   else if ((state.flagsRest & NT) !== 0) throw returnTask(cpu);
   else returnProtected(cpu, insn);
-  cpu.checkBoundary();
+  cpu.flagsSet(state.flagsRest & ~flagsRest);
+  if (state.interruptibility !== interruptibility) cpu.checkBoundary();
 }
 
 /** The flags an IRET at the current privilege level may change; 32-bit forms restore RF, too. */

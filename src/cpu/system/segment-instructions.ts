@@ -1,4 +1,4 @@
-/** MOV, PUSH and POP of segment registers and the far-pointer loads. SDM Vol. 2, those instructions; Vol. 3 §6.8.3. */
+/** MOV and POP of segment registers and the far-pointer loads. SDM Vol. 2, those instructions; Vol. 3 §6.8.3. */
 
 import { type Instruction, UD } from "../context.ts";
 import { BLOCKING_BY_MOV_SS, CS, DS, ES, FS, GS, SS } from "../state.ts";
@@ -7,7 +7,7 @@ import { readOperand16, regField, requireMemory, writeOperand16, writeRegister }
 import { loadSegment } from "./segments.ts";
 import { Stack } from "./stack.ts";
 
-/** PUSH and POP name their segment by bits 5:3 of the opcode: 06, 0E, 16, 1E, 0FA0, 0FA8 (and each + 1). */
+/** POP names its segment by bits 5:3 of the opcode: 07, 17, 1F, 0FA1, 0FA9. */
 const segmentOfOpcode = (insn: Instruction): number => (insn.opcode >>> 3) & 7;
 
 /** MOV SS and POP SS hold interrupts and debug exceptions off for one instruction; LSS does not. */
@@ -27,10 +27,6 @@ function movTo(cpu: SystemCpu, insn: Instruction): void {
 function movFrom(cpu: SystemCpu, insn: Instruction): void {
   if (regField(insn) > GS) throw cpu.fault(UD);
   writeOperand16(cpu, insn, cpu.state.selector(regField(insn)));
-}
-
-function push(cpu: SystemCpu, insn: Instruction): void {
-  Stack.current(cpu).pushAlone(insn.operandSize >>> 3, cpu.state.selector(segmentOfOpcode(insn)));
 }
 
 function pop(cpu: SystemCpu, insn: Instruction): void {
@@ -62,7 +58,6 @@ const loadFarPointer =
 export const SEGMENT_INSTRUCTIONS = {
   mov_to_segment: movTo,
   mov_from_segment: movFrom,
-  push_segment: push,
   pop_segment: pop,
   les: loadFarPointer(ES),
   lds: loadFarPointer(DS),

@@ -102,7 +102,6 @@ export function loadSegment(cpu: SystemCpu, segment: number, selector: number): 
     markAccessed(cpu, descriptor);
     setSegment(state, segment, selector, descriptor);
   }
-  cpu.modeChanged();
 }
 
 /**

@@ -23,8 +23,11 @@ export interface VmxCore extends SystemCpu {
   /** The one fault object: what `Cpu.fault` filled last. */
   readonly pendingFault: Fault;
 
-  /** Runs at most `budget` (≥ 1) instructions; BOUNDARY, FAULT or EXIT_SIGNAL. */
-  execute(budget: number): number;
+  /**
+   * Runs at most `budget` (≥ 1) instructions; BOUNDARY, FAULT or EXIT_SIGNAL. It returns at the boundary after an instruction
+   * that sets one of the flags in `awaitedFlags`, which is IF unless it is given.
+   */
+  execute(budget: number, awaitedFlags?: number): number;
   /** Smallest number of further instructions after which `platform.readTsc()` is at least `tsc`; 0 when it is already. */
   instructionsUntilTsc(tsc: bigint): number;
 }

@@ -30,6 +30,9 @@ export const OPEN_BUS = -1;
 /** Result of {@link Vmx.translate} for an address that the hypervisor emulates at this moment. */
 export const EMULATED = -2;
 
+/** Result of {@link Vmx.translate} when the access exits. */
+export const EXITED = -3;
+
 /** Access bits of {@link Vmx.translate} and {@link Vmx.eptPermissions}. */
 export const ACCESS_READ = 1;
 export const ACCESS_WRITE = 2;
@@ -94,7 +97,8 @@ export interface Vmx {
    * translated, −1 when there is none (PDPTE loads). `duringWalk`: the access is to a guest paging-structure entry.
    *
    * Returns the host-physical address of the 4-KiB page, {@link OPEN_BUS} or {@link EMULATED}, and leaves in {@link eptPermissions} the ACCESS bits that
-   * may be used without asking again. Throws the exit of an EPT violation or misconfiguration.
+   * may be used without asking again. An EPT violation or misconfiguration is recorded: during a walk the exit is thrown, else the result
+   * is {@link EXITED}.
    */
   translate(guestPhysical: number, access: number, linear: number, duringWalk: boolean): number;
   readonly eptPermissions: number;

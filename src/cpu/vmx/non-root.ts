@@ -18,7 +18,7 @@ import {
   NMI_UNBLOCKING_BY_IRET,
 } from "./exit-reasons.ts";
 import { VMCS, wordOf } from "./fields.ts";
-import { ACCESS_WRITE, EMULATED, type ExitFields, OPEN_BUS, VmExitSignal, type Vmx } from "./intercepts.ts";
+import { ACCESS_WRITE, EMULATED, EXITED, type ExitFields, OPEN_BUS, VmExitSignal, type Vmx } from "./intercepts.ts";
 import { Vmcs } from "./vmcs.ts";
 
 const REASON = wordOf(VMCS.EXIT_REASON);
@@ -187,8 +187,12 @@ export class NonRoot implements Vmx {
     }
     this.eptPermissions = 0;
     if (this.emulating) return EMULATED;
-    if (address === EPT_MISCONFIGURED) throw this.eptExit(EXIT.EPT_MISCONFIGURATION, 0, guestPhysical, linear);
-    throw this.eptViolation(guestPhysical, wanted, linear, duringWalk);
+    const signal =
+      address === EPT_MISCONFIGURED
+        ? this.eptExit(EXIT.EPT_MISCONFIGURATION, 0, guestPhysical, linear)
+        : this.eptViolation(guestPhysical, wanted, linear, duringWalk);
+    if (duringWalk) throw signal;
+    return EXITED;
   }
 
   /** Whether the exit being recorded happened in an IRET that removed NMI blocking, as bit 12 (SDM §28.2.3). */

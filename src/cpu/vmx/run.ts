@@ -94,7 +94,8 @@ export class BoundaryLoop {
       }
       let count = deadline - core.retired;
       if (controls.preemptionTimer) count = Math.min(count, core.instructionsUntilTsc(this.timerDeadline));
-      const stop = this.needsStepping() ? this.step() : core.execute(count);
+      const awaited = controls.interruptWindowExiting ? IF : 0;
+      const stop = this.needsStepping() ? this.step() : core.execute(count, awaited);
       if (stop === FAULT) {
         if (this.deliverFault()) return;
       } else if (stop !== BOUNDARY) {

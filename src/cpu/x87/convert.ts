@@ -13,17 +13,7 @@ import {
   isZero,
   unpack,
 } from "./extended.ts";
-import {
-  type Arithmetic,
-  cut,
-  FLOAT32,
-  FLOAT64,
-  type Format,
-  IE,
-  PE,
-  packExtended,
-  roundTo,
-} from "./rounding.ts";
+import { type Arithmetic, cut, FLOAT32, FLOAT64, type Format, IE, PE, packExtended, roundTo } from "./rounding.ts";
 
 /** Widens the bits of a float32 or float64 exactly; NaNs keep signalling, denormals are marked. */
 function widen(bits: bigint, format: Format): Extended {

@@ -18,11 +18,14 @@ import {
   ES,
   FS,
   GS,
+  IF,
   LDTR,
   OFFSET,
   ProcessorState,
+  RF,
   SS,
   STATE_SIZE,
+  TF,
   TR,
 } from "../../../src/cpu/state.ts";
 import { SYSTEM_INSTRUCTIONS, type SystemCpu, USER, WRITE, walk } from "../../../src/cpu/system/index.ts";
@@ -319,6 +322,10 @@ export class FakeCpu implements SystemCpu, Cpu {
 
   invalidatePage(linear: number): void {
     this.flushes.push(`page ${linear.toString(16)}`);
+  }
+
+  flagsSet(flags: number): void {
+    if ((flags & (IF | TF | RF)) !== 0) this.checkBoundary();
   }
 
   checkBoundary(): void {

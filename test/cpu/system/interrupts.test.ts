@@ -48,7 +48,6 @@ describe("in real-address mode", () => {
     expect(frame(3, 2)).toEqual([0x1234, 0x1000, IF | TF | OF | 2]);
     expect([cpu.state.selector(CS), cpu.state.segmentBase(CS), cpu.state.eip]).toEqual([0x2000, 0x2_0000, 0x100]);
     expect(cpu.state.eflags & (IF | TF | OF)).toBe(OF);
-    expect(cpu.boundaryChecks).toBe(1);
   });
 
   test("an exception pushes no error code, and RF does not reach a 16-bit image", () => {

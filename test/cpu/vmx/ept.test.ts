@@ -3,7 +3,7 @@ import { GuestMemory } from "../../../src/core/memory.ts";
 import { EPT_MISCONFIGURED, EPT_VIOLATED, Ept } from "../../../src/cpu/vmx/ept.ts";
 import { EXIT } from "../../../src/cpu/vmx/exit-reasons.ts";
 import { VMCS } from "../../../src/cpu/vmx/fields.ts";
-import { EMULATED, OPEN_BUS } from "../../../src/cpu/vmx/intercepts.ts";
+import { EMULATED, EXITED, OPEN_BUS } from "../../../src/cpu/vmx/intercepts.ts";
 import { type Fields, ScriptedProcessor } from "./guest.ts";
 
 const PML4 = 0x1000;
@@ -125,19 +125,19 @@ function running(pde: number, changes: Fields = {}): ScriptedProcessor {
   return cpu;
 }
 
-function exitOf(cpu: ScriptedProcessor, access: () => unknown): Record<string, number> | undefined {
+/** The exit of an access, which is thrown during a page walk and else a result; undefined without one. */
+function exitOf(cpu: ScriptedProcessor, access: () => number): Record<string, number> | undefined {
   try {
-    access();
-    return undefined;
+    if (access() !== EXITED) return undefined;
   } catch (thrown) {
     expect(thrown).toBe(cpu.vmx.signal);
-    return {
-      reason: cpu.vmx.vmread(VMCS.EXIT_REASON),
-      qualification: cpu.vmx.vmread(VMCS.EXIT_QUALIFICATION),
-      physical: cpu.vmx.vmread(VMCS.GUEST_PHYSICAL_ADDRESS),
-      linear: cpu.vmx.vmread(VMCS.GUEST_LINEAR_ADDRESS),
-    };
   }
+  return {
+    reason: cpu.vmx.vmread(VMCS.EXIT_REASON),
+    qualification: cpu.vmx.vmread(VMCS.EXIT_QUALIFICATION),
+    physical: cpu.vmx.vmread(VMCS.GUEST_PHYSICAL_ADDRESS),
+    linear: cpu.vmx.vmread(VMCS.GUEST_LINEAR_ADDRESS),
+  };
 }
 
 const READ_ONLY = 0x80 | WRITE_BACK | 5;

@@ -158,6 +158,8 @@ export class ScriptedProcessor implements VmxCore {
     this.flushes.push(`page ${linear.toString(16)}`);
   }
 
+  flagsSet(): void {}
+
   checkBoundary(): void {}
 
   effectiveOffset(): number {
