@@ -1,10 +1,10 @@
 // Part: what a machine is made of, as plain data. It stands in the trace's header, so that a trace says what it ran on.
 
-import { InputError } from "../core/errors.ts";
 import { NS_PER_SECOND } from "../core/units.ts";
 import type { DhcpOptions } from "../devices/net/dhcp.ts";
 import type { LinkOptions } from "../devices/net/link.ts";
 import type { PingerOptions } from "../devices/net/pinger.ts";
+import { check, checkedShape } from "./config-shape.ts";
 
 export interface DiskFaultConfig {
   /** Which operations fail. */
@@ -130,9 +130,21 @@ const DEFAULTS: Omit<FullMachineConfig, "domains"> = {
 
 /** Domains of one machine: more than any scenario needs, few enough that the control domain's work per step stays small. */
 const MAX_DOMAINS = 64;
-/** Guest memory of one machine. A WebAssembly memory ends at 4 GiB, and other things live there too. */
-const MAX_MEMORY_MIB = 3072;
+/** Guest memory of one machine: with what the hypervisor needs, host-physical addresses stay below 2^31. */
+const MAX_MEMORY_MIB = 1920;
 const MIN_DOMAIN_MIB = 2;
+/** 512 TiB: the offset of a disk's last byte is still an exact integer. */
+const MAX_SECTORS = 2 ** 40;
+const DISK_OPERATIONS: readonly string[] = ["read", "write", "flush", "discard"];
+/** 52 days. The clock ends at 2^53 ns, and a step may go beyond the limit by what an exit costs and an alarm waits. */
+const MAX_TIME_NS = 2 ** 52;
+/** A minute: longer than any machine answers. */
+const MAX_DELAY_NS = 60 * NS_PER_SECOND;
+/** Instructions a nanosecond, and nanoseconds an instruction: far from any real processor, and products with times stay exact. */
+const FASTEST = 1000;
+const SLOWEST_NS = 1_000_000;
+/** shared_info's wall clock has 32 bits for it (xen.h). */
+const MAX_DATE_SECONDS = 0xffff_ffff;
 /** As many as a board has slots for. */
 const MAX_NICS = 8;
 /** More than any scenario needs; each takes part in every step of virtual time. */
@@ -141,16 +153,14 @@ const MAX_STATIONS = 64;
 /** Interrupts that a 16-bit ISA card's jumpers offer, and that no device of the board has. */
 const ISA_CARD_IRQS: readonly number[] = [3, 5, 7, 9, 10, 11, 12, 15];
 
-/** Fills in the defaults and checks every value. @throws InputError naming the setting */
+/**
+ * Fills in the defaults and checks every value.
+ * @param config a scenario's, or what a trace's header has in its place: nothing is taken for granted
+ * @throws InputError naming the setting
+ */
 export function completeConfig(config: MachineConfig): FullMachineConfig {
-  const full = { ...DEFAULTS, ...config };
-  const [numerator, denominator] = full.nsPerInstruction;
-  check(isPositive(numerator) && isPositive(denominator), "nsPerInstruction", "two positive integers");
-  check(isPositive(full.tscKhz), "tscKhz", "a positive integer");
-  check(isPositive(full.timeLimitNs), "timeLimitNs", "a positive integer");
-  for (const key of ["exitCostNs", "controlDomainLatencyNs", "startDateSeconds"] as const) {
-    check(Number.isSafeInteger(full[key]) && full[key] >= 0, key, "an integer from 0");
-  }
+  const full = { ...DEFAULTS, ...checkedShape(config) };
+  checkTimes(full);
   check(full.domains.length >= 1 && full.domains.length <= MAX_DOMAINS, "domains", `1 to ${MAX_DOMAINS} domains`);
   checkNetworks(full.networks);
   const names = new Set<string>();
@@ -178,12 +188,45 @@ export function completeConfig(config: MachineConfig): FullMachineConfig {
         place,
         "either an image or a number of sectors",
       );
-      check(disk.sectors === undefined || isPositive(disk.sectors), place, "a positive number of sectors");
+      check(disk.sectors === undefined || isWithin(disk.sectors, 1, MAX_SECTORS), place, "1 to 2^40 sectors");
+      for (const fault of disk.faults ?? []) checkFault(fault, `${place}, fault`);
     }
   }
   check(boards <= 1, "domains", "at most one domain with a board");
   check(memoryMiB <= MAX_MEMORY_MIB, "domains", `at most ${MAX_MEMORY_MIB} MiB in all`);
   return full;
+}
+
+function checkTimes({ nsPerInstruction, ...config }: FullMachineConfig): void {
+  const [numerator = 0, denominator = 0] = nsPerInstruction;
+  check(
+    nsPerInstruction.length === 2 && isPositive(numerator) && isPositive(denominator),
+    "nsPerInstruction",
+    "two positive integers",
+  );
+  check(
+    Math.max(numerator, denominator) <= SLOWEST_NS && numerator * FASTEST >= denominator,
+    "nsPerInstruction",
+    `of parts up to ${SLOWEST_NS}, and at least 1/${FASTEST}`,
+  );
+  check(isWithin(config.timeLimitNs, 1, MAX_TIME_NS), "timeLimitNs", "1 to 2^52");
+  const ticks = (config.timeLimitNs / 1_000_000) * config.tscKhz;
+  check(
+    isPositive(config.tscKhz) && ticks <= MAX_TIME_NS,
+    "tscKhz",
+    "positive, with at most 2^52 ticks in timeLimitNs",
+  );
+  for (const key of ["exitCostNs", "controlDomainLatencyNs"] as const) {
+    check(isWithin(config[key], 0, MAX_DELAY_NS), key, `0 to ${MAX_DELAY_NS}`);
+  }
+  check(isWithin(config.startDateSeconds, 0, MAX_DATE_SECONDS), "startDateSeconds", "0 to 2^32 - 1");
+}
+
+function checkFault({ operation, sector = 0, count = 1, oneIn = 1, times = 1 }: DiskFaultConfig, place: string): void {
+  check(DISK_OPERATIONS.includes(operation), place, `of an operation: ${DISK_OPERATIONS.join(", ")}`);
+  check(isWithin(sector, 0, MAX_SECTORS) && isWithin(count, 1, MAX_SECTORS), place, "of sectors that there can be");
+  check(isWithin(oneIn, 1, 2 ** 32), place, "one in 1 to 2^32");
+  check(isPositive(times), place, "gone after 1 failure or more");
 }
 
 function checkBoard(board: BoardConfig, { disks, modules }: DomainConfig, where: string): void {
@@ -228,9 +271,10 @@ function checkNetworks(networks: readonly NetworkConfig[]): void {
 }
 
 function isPositive(value: number): boolean {
-  return Number.isSafeInteger(value) && value > 0;
+  return isWithin(value, 1, Number.MAX_SAFE_INTEGER);
 }
 
-function check(condition: boolean, where: string, wanted: string): void {
-  if (!condition) throw new InputError(`must be ${wanted}`, `machine configuration, ${where}`);
+/** Of an integer. */
+function isWithin(value: number, low: number, high: number): boolean {
+  return value >= low && value <= high;
 }

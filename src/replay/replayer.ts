@@ -2,9 +2,9 @@
 // digest of its whole state at the end of every chunk. What came from outside is taken from the trace.
 
 import { InputError, NotModelled } from "../core/errors.ts";
+import { completeConfig, type MachineConfig } from "../machine/config.ts";
 import { type ImageLoader, Images, noImages } from "../machine/images.ts";
 import { Machine, type MachineView } from "../machine/machine.ts";
-import { recordedConfig } from "../machine/recorded-config.ts";
 import type { Scenario } from "../machine/scenario.ts";
 import { differingFields } from "../trace/compare.ts";
 import { RowCursor } from "../trace/cursor.ts";
@@ -68,7 +68,7 @@ export class Replayer {
     const { header } = trace;
     const images = new Images(scenario.images, load);
     images.check(header.images);
-    const config = recordedConfig(header.machine);
+    const config = completeConfig(header.machine as MachineConfig);
     this.#trace = trace;
     this.#nextChunk();
     this.machine = new Machine(config, images, header.seed, (event) => this.#take(event));

@@ -6,7 +6,7 @@ import { itemEnd } from "../../src/core/cbor.ts";
 import { Sha256 } from "../../src/core/digest.ts";
 import { InputError } from "../../src/core/errors.ts";
 import { describeEvent, eventJson } from "../../src/debug/describe.ts";
-import { recordedConfig } from "../../src/machine/recorded-config.ts";
+import { completeConfig, type MachineConfig } from "../../src/machine/config.ts";
 import { FORMAT_VERSION } from "../../src/trace/events.ts";
 import { Trace } from "../../src/trace/reader.ts";
 import { TraceWriter } from "../../src/trace/writer.ts";
@@ -55,7 +55,7 @@ function readAll(bytes: Uint8Array): void {
     describeEvent(event);
     eventJson(event);
   }
-  recordedConfig(trace.header.machine);
+  completeConfig(trace.header.machine as MachineConfig);
 }
 
 function isReadOrRefused(bytes: Uint8Array): void {

@@ -3,8 +3,7 @@
 import type { Command } from "commander";
 import { oneLine } from "../../debug/printable.ts";
 import { formatTime } from "../../debug/time.ts";
-import type { FullMachineConfig } from "../../machine/config.ts";
-import { recordedConfig } from "../../machine/recorded-config.ts";
+import { completeConfig, type FullMachineConfig, type MachineConfig } from "../../machine/config.ts";
 import type { EventKindName } from "../../trace/events.ts";
 import type { Trace } from "../../trace/reader.ts";
 import { type Context, columns, formatSize, plural } from "../context.ts";
@@ -50,7 +49,7 @@ function asText(trace: Trace, kinds: ReadonlyMap<EventKindName, number>, file: s
   const rows: (readonly [string, string])[] = [
     ["scenario", scenarioText(trace)],
     ["recorded by", `${oneLine(header.product)}, format ${header.format}`],
-    ...machineRows(recordedConfig(header.machine)),
+    ...machineRows(completeConfig(header.machine as MachineConfig)),
     ...header.images.map(
       ({ name, size: bytes, sha256 }) =>
         ["image", `${oneLine(name)}, ${formatSize(bytes)}, SHA-256 ${oneLine(sha256)}`] as const,

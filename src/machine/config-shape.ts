@@ -1,0 +1,164 @@
+// Part: the shape of a machine's configuration, as tables: what settings there are and what kind of value each takes. A configuration comes
+// from a scenario's module or out of a trace's header, and of neither is anything known before. What the values mean is checked in config.ts.
+
+import { InputError } from "../core/errors.ts";
+
+/** @throws InputError unless `value` has the shape; `where` names the setting */
+type Shape = (value: unknown, where: string) => void;
+
+/** A setting that may be left out. */
+interface Optional {
+  readonly optional: Shape;
+}
+
+export function check(condition: boolean, where: string, wanted: string): void {
+  if (!condition) throw new InputError(`must be ${wanted}`, `machine configuration, ${where}`);
+}
+
+const text: Shape = (value, where) => check(typeof value === "string", where, "text");
+const integer: Shape = (value, where) => check(Number.isSafeInteger(value), where, "an integer");
+const flag: Shape = (value, where) => check(typeof value === "boolean", where, "true or false");
+const optional = (shape: Shape): Optional => ({ optional: shape });
+
+const listOf =
+  (shape: Shape): Shape =>
+  (value, where) => {
+    check(Array.isArray(value), where, "a list");
+    for (const [index, element] of (value as readonly unknown[]).entries()) shape(element, `${where}[${index}]`);
+  };
+
+/** Values by names of the user's own. */
+const tableOf =
+  (shape: Shape): Shape =>
+  (value, where) => {
+    check(isTable(value), where, "a table");
+    for (const [name, element] of Object.entries(value as object)) shape(element, `${where}.${name}`);
+  };
+
+/** Settings by their names, and no others: a misspelt one would be silently without effect. */
+const settings =
+  (shapes: Readonly<Record<string, Shape | Optional>>): Shape =>
+  (value, where) => {
+    check(isTable(value), where, "a table of settings");
+    const given = value as Readonly<Record<string, unknown>>;
+    const within = (name: string) => (where === "" ? name : `${where}.${name}`);
+    for (const name of Object.keys(given)) {
+      check(Object.hasOwn(shapes, name), within(name), `one of the settings ${Object.keys(shapes).join(", ")}`);
+    }
+    for (const [name, shape] of Object.entries(shapes)) {
+      if (typeof shape === "function") shape(given[name], within(name));
+      else if (given[name] !== undefined) shape.optional(given[name], within(name));
+    }
+  };
+
+function isTable(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+const FAULT = settings({
+  operation: text,
+  sector: optional(integer),
+  count: optional(integer),
+  oneIn: optional(integer),
+  times: optional(integer),
+});
+
+const DISK = settings({
+  device: text,
+  image: optional(text),
+  sectors: optional(integer),
+  readOnly: optional(flag),
+  faults: optional(listOf(FAULT)),
+});
+
+const NIC = settings({
+  model: text,
+  address: text,
+  network: text,
+  port: optional(integer),
+  irq: optional(integer),
+  slot: optional(integer),
+});
+
+const LINK = settings({
+  bitsPerSecond: optional(integer),
+  latencyNs: optional(integer),
+  fullDuplex: optional(flag),
+  faults: optional(tableOf(integer)),
+});
+
+const DHCP = settings({
+  first: text,
+  count: integer,
+  leaseSeconds: integer,
+  netmask: text,
+  router: optional(text),
+  dns: optional(text),
+  nextServer: optional(text),
+  bootFile: optional(text),
+});
+
+const HOST = settings({
+  name: text,
+  address: text,
+  ip: text,
+  dhcp: optional(DHCP),
+  tftp: optional(tableOf(text)),
+  dns: optional(tableOf(text)),
+  udpEcho: optional(flag),
+  ping: optional(settings({ to: text, sizes: listOf(integer), startNs: integer, intervalNs: integer })),
+});
+
+const NETWORK = settings({
+  name: text,
+  link: optional(LINK),
+  hosts: optional(listOf(HOST)),
+  peers: optional(listOf(settings({ name: text, capture: text }))),
+});
+
+const BOARD = settings({
+  kind: text,
+  firmware: text,
+  optionRoms: optional(tableOf(text)),
+  serialConsole: optional(flag),
+  bootMenuMs: optional(integer),
+  showsXen: optional(flag),
+  nics: optional(listOf(NIC)),
+});
+
+const DOMAIN = settings({
+  name: text,
+  kernel: optional(text),
+  board: optional(BOARD),
+  modules: optional(listOf(text)),
+  commandLine: optional(text),
+  memoryMiB: integer,
+  disks: optional(listOf(DISK)),
+});
+
+const MACHINE = settings({
+  domains: listOf(DOMAIN),
+  networks: optional(listOf(NETWORK)),
+  nsPerInstruction: optional(listOf(integer)),
+  tscKhz: optional(integer),
+  exitCostNs: optional(integer),
+  controlDomainLatencyNs: optional(integer),
+  startDateSeconds: optional(integer),
+  timeLimitNs: optional(integer),
+});
+
+/**
+ * A copy of a configuration that has the right shape; settings that are there and undefined are left out.
+ * @throws InputError naming the first setting that is none, is missing, or is of another kind
+ */
+export function checkedShape<T>(machine: T): T {
+  MACHINE(machine, "");
+  return withoutUndefined(machine) as T;
+}
+
+function withoutUndefined(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutUndefined);
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value).filter(([, element]) => element !== undefined);
+  return Object.fromEntries(entries.map(([name, element]) => [name, withoutUndefined(element)]));
+}
