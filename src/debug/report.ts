@@ -46,7 +46,7 @@ export function differenceLines(
 }
 
 /** Registers and the code at the instruction pointer. */
-export function machineLines({ registers, code, bits }: MachineView): string[] {
+function machineLines({ registers, code, bits }: MachineView): string[] {
   const entries = Object.entries(registers).map(
     ([name, value]) => `${name.padEnd(6)} ${(value >>> 0).toString(16).padStart(8, "0")}`,
   );

@@ -63,7 +63,7 @@ export type CallbackVia =
   | { readonly type: "vector"; readonly vector: number };
 
 /** Decodes the parameter's value: type in bits 63:56. Unknown types mean none, as in Xen. */
-export function callbackVia(value: bigint): CallbackVia {
+function callbackVia(value: bigint): CallbackVia {
   const low = Number(value & 0xffff_ffffn);
   switch (Number(value >> 56n)) {
     case PARAMS_H.HVM_PARAM_CALLBACK_TYPE_GSI:

@@ -29,7 +29,7 @@ const MAX_EXTENTS = 1024;
 const MAX_ORDER = 9;
 
 /** Takes a guest frame away; memory of the domain's own goes back to the host (Xen frees it to avoid a leak). */
-export function dropFrame({ host, domain }: Hypercall, gfn: number): void {
+function dropFrame({ host, domain }: Hypercall, gfn: number): void {
   const frame = domain.p2m.frameOf(gfn);
   const own = domain.p2m.typeOf(gfn) === P2M_RAM;
   domain.p2m.clear(gfn);

@@ -6,7 +6,8 @@ import type { EventOf } from "../../trace/events.ts";
 import { XENSTORE_DOMAIN_INTERFACE } from "../abi/structures.ts";
 import type { StoreRing } from "../hypervisor.ts";
 import { answer, type Conversation } from "./requests.ts";
-import { QUOTA, type Store, Transaction, type TransactionState } from "./store.ts";
+import { QUOTA, type Store } from "./store.ts";
+import { Transaction, type TransactionState } from "./transaction.ts";
 import type { Watch, Watches } from "./watches.ts";
 import { encodeMessage, HEADER_SIZE, type Message, PAYLOAD_MAX, toBytes, XS } from "./wire.ts";
 

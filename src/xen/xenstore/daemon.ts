@@ -8,7 +8,8 @@ import type { XenstoreClient, XenstoreTransaction } from "../backend-host.ts";
 import type { Domain } from "../domain.ts";
 import type { Hypervisor } from "../hypervisor.ts";
 import { Connection, type ConnectionState } from "./connection.ts";
-import { type Permission, Store, type StoreState, type StoreView, Transaction } from "./store.ts";
+import { type Permission, Store, type StoreState, type StoreView } from "./store.ts";
+import { Transaction } from "./transaction.ts";
 import { INTRODUCE_DOMAIN, RELEASE_DOMAIN, type Watch, Watches } from "./watches.ts";
 import { absolutePath, StoreError, toBytes, toText } from "./wire.ts";
 

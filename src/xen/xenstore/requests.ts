@@ -1,6 +1,7 @@
 // Part: xenstore's requests as a table: what each message type does for a guest (docs/misc/xenstore.txt).
 
-import { type Permission, QUOTA, type Store, type StoreView, Transaction } from "./store.ts";
+import { type Permission, QUOTA, type Store, type StoreView } from "./store.ts";
+import { Transaction } from "./transaction.ts";
 import { INTRODUCE_DOMAIN, RELEASE_DOMAIN, type Watch, type Watches } from "./watches.ts";
 import { absolutePath, type Message, PAYLOAD_MAX, StoreError, splitStrings, toBytes, XS } from "./wire.ts";
 
