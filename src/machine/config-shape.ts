@@ -71,20 +71,20 @@ const DISK = settings({
   faults: optional(listOf(FAULT)),
 });
 
-const NIC = settings({
-  model: text,
-  address: text,
-  network: text,
-  port: optional(integer),
-  irq: optional(integer),
-  slot: optional(integer),
-});
-
 const LINK = settings({
   bitsPerSecond: optional(integer),
   latencyNs: optional(integer),
   fullDuplex: optional(flag),
   faults: optional(tableOf(integer)),
+});
+
+const NIC = settings({
+  model: text,
+  address: text,
+  link: optional(LINK),
+  port: optional(integer),
+  irq: optional(integer),
+  slot: optional(integer),
 });
 
 const DHCP = settings({
@@ -102,6 +102,7 @@ const HOST = settings({
   name: text,
   address: text,
   ip: text,
+  link: optional(LINK),
   dhcp: optional(DHCP),
   tftp: optional(tableOf(text)),
   dns: optional(tableOf(text)),
@@ -110,10 +111,8 @@ const HOST = settings({
 });
 
 const NETWORK = settings({
-  name: text,
-  link: optional(LINK),
   hosts: optional(listOf(HOST)),
-  peers: optional(listOf(settings({ name: text, capture: text }))),
+  peers: optional(listOf(settings({ name: text, capture: text, link: optional(LINK) }))),
 });
 
 const BOARD = settings({
@@ -138,7 +137,7 @@ const DOMAIN = settings({
 
 const MACHINE = settings({
   domains: listOf(DOMAIN),
-  networks: optional(listOf(NETWORK)),
+  network: optional(NETWORK),
   nsPerInstruction: optional(listOf(integer)),
   tscKhz: optional(integer),
   exitCostNs: optional(integer),

@@ -1,9 +1,8 @@
 // Part: what a machine is made of, as plain data. It stands in the trace's header, so that a trace says what it ran on.
 
 import { NS_PER_SECOND } from "../core/units.ts";
-import type { DhcpOptions } from "../devices/net/dhcp.ts";
 import type { LinkOptions } from "../devices/net/link.ts";
-import type { PingerOptions } from "../devices/net/pinger.ts";
+import type { HostConfig as NetworkHost } from "../devices/net/network.ts";
 import { check, checkedShape } from "./config-shape.ts";
 
 export interface DiskFaultConfig {
@@ -34,8 +33,8 @@ export interface NicConfig {
   readonly model: "ne2000-isa" | "rtl8029";
   /** Its station address: `52:54:00:12:34:56`. */
   readonly address: string;
-  /** Name of the network that it is plugged into. */
-  readonly network: string;
+  /** Its cable; what is not given is 10BASE-T's. */
+  readonly link?: Partial<LinkOptions>;
   /** First port and interrupt of an ISA card; 300h and 9 by default. */
   readonly port?: number;
   readonly irq?: number;
@@ -44,26 +43,16 @@ export interface NicConfig {
 }
 
 /** A host that is no domain: it answers ARP and ping, and has the services that are named. Addresses are text. */
-export interface HostConfig {
-  readonly name: string;
-  readonly address: string;
-  readonly ip: string;
-  readonly dhcp?: DhcpOptions;
+export interface HostConfig extends Omit<NetworkHost, "tftp"> {
   /** Names of images by file name. */
   readonly tftp?: Readonly<Record<string, string>>;
-  /** IP addresses by domain name. */
-  readonly dns?: Readonly<Record<string, string>>;
-  readonly udpEcho?: boolean;
-  readonly ping?: PingerOptions;
 }
 
+/** What the domains' cards are connected with: a switch, with a cable to each card, host and peer. */
 export interface NetworkConfig {
-  readonly name: string;
-  /** What is not given is 10BASE-T's. */
-  readonly link?: Partial<LinkOptions>;
   readonly hosts?: readonly HostConfig[];
   /** Stations that play a capture file, an image. */
-  readonly peers?: readonly { readonly name: string; readonly capture: string }[];
+  readonly peers?: readonly { readonly name: string; readonly capture: string; readonly link?: LinkOptions }[];
 }
 
 /** A PC around a domain's processor. */
@@ -98,7 +87,7 @@ export interface DomainConfig {
 
 export interface MachineConfig {
   readonly domains: readonly DomainConfig[];
-  readonly networks?: readonly NetworkConfig[];
+  readonly network?: NetworkConfig;
   /** Virtual speed: nanoseconds per instruction as numerator and denominator. */
   readonly nsPerInstruction?: readonly [number, number];
   /** Frequency of the time-stamp counter. */
@@ -119,7 +108,7 @@ export type FullMachineConfig = Required<MachineConfig>;
 const START_DATE_SECONDS = 1_577_836_800;
 
 const DEFAULTS: Omit<FullMachineConfig, "domains"> = {
-  networks: [],
+  network: {},
   nsPerInstruction: [1, 1],
   tscKhz: 1_000_000,
   exitCostNs: 1_000,
@@ -147,9 +136,6 @@ const SLOWEST_NS = 1_000_000;
 const MAX_DATE_SECONDS = 0xffff_ffff;
 /** As many as a board has slots for. */
 const MAX_NICS = 8;
-/** More than any scenario needs; each takes part in every step of virtual time. */
-const MAX_NETWORKS = 16;
-const MAX_STATIONS = 64;
 /** Interrupts that a 16-bit ISA card's jumpers offer, and that no device of the board has. */
 const ISA_CARD_IRQS: readonly number[] = [3, 5, 7, 9, 10, 11, 12, 15];
 
@@ -162,7 +148,6 @@ export function completeConfig(config: MachineConfig): FullMachineConfig {
   const full = { ...DEFAULTS, ...checkedShape(config) };
   checkTimes(full);
   check(full.domains.length >= 1 && full.domains.length <= MAX_DOMAINS, "domains", `1 to ${MAX_DOMAINS} domains`);
-  checkNetworks(full.networks);
   const names = new Set<string>();
   let memoryMiB = 0;
   let boards = 0;
@@ -175,7 +160,7 @@ export function completeConfig(config: MachineConfig): FullMachineConfig {
     check(domain.kernel !== undefined || domain.board !== undefined, where, "given a kernel or a board");
     if (domain.board !== undefined) {
       checkBoard(domain.board, domain, where);
-      checkNics(domain.board, full.networks, where);
+      checkNics(domain.board, where);
       boards++;
     }
     const devices = new Set<string>();
@@ -237,37 +222,14 @@ function checkBoard(board: BoardConfig, { disks, modules }: DomainConfig, where:
   check((modules ?? []).length <= 1, where, "given one module at most on a board: the initial RAM disk");
 }
 
-function checkNics({ kind, nics = [] }: BoardConfig, networks: readonly NetworkConfig[], where: string): void {
+function checkNics({ kind, nics = [] }: BoardConfig, where: string): void {
   check(nics.length <= MAX_NICS, where, `given at most ${MAX_NICS} cards`);
   for (const [index, nic] of nics.entries()) {
     const place = `${where}, card ${index}`;
     check(nic.model === "ne2000-isa" || nic.model === "rtl8029", place, "of model ne2000-isa or rtl8029");
     check(nic.model === "ne2000-isa" || kind === "pc", place, "an ISA card on a board without PCI");
-    check(
-      networks.some(({ name }) => name === nic.network),
-      place,
-      "on one of the machine's networks",
-    );
     check(nic.irq === undefined || ISA_CARD_IRQS.includes(nic.irq), place, `on IRQ ${ISA_CARD_IRQS.join(", ")}`);
   }
-}
-
-/** Stations, and what they are called, all different: the names are those of random streams and alarms. */
-function checkNetworks(networks: readonly NetworkConfig[]): void {
-  const names = networks.flatMap(({ name, hosts = [], peers = [] }) => [
-    name,
-    ...[...hosts, ...peers].map((it) => it.name),
-  ]);
-  check(
-    networks.length <= MAX_NETWORKS && names.length <= MAX_STATIONS,
-    "networks",
-    `at most ${MAX_NETWORKS}, with ${MAX_STATIONS} stations`,
-  );
-  check(
-    new Set(names).size === names.length && !names.includes(""),
-    "networks",
-    "named, each network and station once",
-  );
 }
 
 function isPositive(value: number): boolean {

@@ -15,6 +15,8 @@ import { CS } from "../cpu/state.ts";
 import { type Disk, OverlayDisk } from "../devices/block/disk.ts";
 import { FaultyDisk } from "../devices/block/faults.ts";
 import { SOLID_STATE } from "../devices/block/service.ts";
+import { Network } from "../devices/net/network.ts";
+import { readPcap } from "../devices/net/pcap.ts";
 import type { PingerState } from "../devices/net/pinger.ts";
 import { Vbd } from "../devices/vbd/vbd.ts";
 import type { Emit, TraceEvent } from "../trace/events.ts";
@@ -23,7 +25,6 @@ import { XenHypervisor } from "../xen/xen.ts";
 import { XenstoreDaemon } from "../xen/xenstore/daemon.ts";
 import type { BoardConfig, DiskConfig, DomainConfig, FullMachineConfig, NetworkConfig } from "./config.ts";
 import type { Images } from "./images.ts";
-import { Network } from "./network.ts";
 import { cardName, Pc } from "./pc.ts";
 
 /** Host-physical memory besides the guests' own: the hypervisor's tables, shared pages, VMCS regions. */
@@ -73,7 +74,7 @@ export class Machine implements Snapshotable<MachineState> {
   readonly #domains = new Map<string, Domain>();
   readonly #console = new Map<number, string>();
   readonly #pcs = new Map<string, Pc>();
-  readonly #networks = new Map<string, Network>();
+  readonly #network: Network;
   #steps = 0;
   #turn = 0;
   #reason = "running";
@@ -119,7 +120,7 @@ export class Machine implements Snapshotable<MachineState> {
     this.#snapshots.register("processor", 1, this.processor);
     this.#snapshots.register("hypervisor", 1, this.hypervisor);
     this.#snapshots.register("xenstore", 1, xenstore);
-    for (const network of config.networks) this.#connect(network, images);
+    this.#network = this.#connect(config.network, images);
     for (const domain of config.domains) this.#build(domain, images, xenstore);
   }
 
@@ -163,11 +164,7 @@ export class Machine implements Snapshotable<MachineState> {
 
   /** What the pings of a network's host have come to; undefined when it sends none. */
   pings(host: string): PingerState | undefined {
-    for (const network of this.#networks.values()) {
-      const pings = network.pings(host);
-      if (pings !== undefined) return pings;
-    }
-    return undefined;
+    return this.#network.pings(host);
   }
 
   /** "running", or how the domain ended. */
@@ -237,16 +234,24 @@ export class Machine implements Snapshotable<MachineState> {
     this.#console.set(event.domain, text);
   }
 
-  #connect(config: NetworkConfig, images: Images): void {
-    const { clock } = this;
+  #connect({ hosts = [], peers = [] }: NetworkConfig, images: Images): Network {
     const cards = this.#config.domains.flatMap((domain) =>
-      (domain.board?.nics ?? []).flatMap((nic, index) =>
-        nic.network === config.name ? [cardName(domain, index)] : [],
-      ),
+      (domain.board?.nics ?? []).map((nic, index) => [cardName(domain, index), nic.link ?? {}] as const),
     );
-    const network = new Network(config, cards, { clock, emit: this.#emit, random: this.#random, images });
-    network.register(this.#snapshots);
-    this.#networks.set(config.name, network);
+    const wires = { clock: this.clock, random: (name: string) => this.#random.stream(`net ${name}`), emit: this.#emit };
+    const network = new Network(wires, {
+      cards: Object.fromEntries(cards),
+      hosts: hosts.map(({ tftp, ...host }) => {
+        const files = Object.entries(tftp ?? {}).map(([file, image]) => [file, images.bytes(image)] as const);
+        return tftp === undefined ? host : { ...host, tftp: Object.fromEntries(files) };
+      }),
+      peers: peers.map(({ capture, ...peer }) => ({
+        ...peer,
+        script: readPcap(images.bytes(capture), `image ${capture}`),
+      })),
+    });
+    this.#snapshots.register("network", 1, network);
+    return network;
   }
 
   #build(config: DomainConfig, images: Images, xenstore: XenstoreDaemon): void {
@@ -286,7 +291,7 @@ export class Machine implements Snapshotable<MachineState> {
       images,
       startDateSeconds,
       random: this.#random,
-      networks: this.#networks,
+      network: this.#network,
     });
     pc.register(name, this.#snapshots);
     this.#pcs.set(name, pc);

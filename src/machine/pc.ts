@@ -10,6 +10,7 @@ import { MIB } from "../core/units.ts";
 import { DeviceModel } from "../devices/device-model/device-model.ts";
 import { plugIsaCard } from "../devices/ne2000/isa.ts";
 import { Rtl8029Card } from "../devices/ne2000/pci.ts";
+import type { Network } from "../devices/net/network.ts";
 import { firmwareItems } from "../devices/pc/firmware.ts";
 import { PcPlatform } from "../devices/pc/platform.ts";
 import type { Emit } from "../trace/events.ts";
@@ -17,7 +18,6 @@ import type { Domain } from "../xen/domain.ts";
 import type { XenHypervisor } from "../xen/xen.ts";
 import type { BoardConfig, DomainConfig, NicConfig } from "./config.ts";
 import type { Images } from "./images.ts";
-import type { Network } from "./network.ts";
 
 const VCPUS = 1;
 const COM1_PORT = 0x3f8;
@@ -38,8 +38,7 @@ export interface PcWires {
   readonly images: Images;
   readonly startDateSeconds: number;
   readonly random: RandomStreams;
-  /** By name. */
-  readonly networks: ReadonlyMap<string, Network>;
+  readonly network: Network;
 }
 
 export interface PcTextState {
@@ -101,10 +100,8 @@ export class Pc implements Snapshotable<PcTextState> {
     this.#deviceModel = new DeviceModel(host, buses.ports, buses.mmio);
   }
 
-  #plug(name: string, nic: NicConfig, ports: PortBus, { clock, networks, random }: PcWires): void {
-    const medium = networks.get(nic.network)?.mediumFor(name);
-    assert(medium !== undefined, () => `${name} is on no network`);
-    const wires = { clock, medium, random: random.stream(name) };
+  #plug(name: string, nic: NicConfig, ports: PortBus, { clock, network, random }: PcWires): void {
+    const wires = { clock, medium: network.card(name), random: random.stream(name) };
     if (nic.model === "rtl8029") {
       const plug = (inta: IrqLine) => new Rtl8029Card(name, { ...wires, inta }, nic.address);
       this.#cards.push({ name, card: this.platform.plugPciCard(nic.slot ?? PCI_SLOT, plug) });
