@@ -18,6 +18,10 @@
 #include "pci.h"
 
 #define DEBUG_EXIT_PORT 0xf4
+#define COM1 0x3f8
+#define COM1_LINE_CONTROL (COM1 + 3)
+#define LINE_CONTROL_DIVISOR 0x80
+#define LINE_CONTROL_8N1 0x03
 #define ISA_PORTS 0x300
 #define ISA_IRQ 9
 #define PCI_IRQ 11 /* when no firmware has chosen one */
@@ -35,6 +39,15 @@ static void leave(bool right)
         sched_shutdown(right ? SHUTDOWN_poweroff : SHUTDOWN_crash);
     outb(DEBUG_EXIT_PORT, right ? 0 : 1);
     halt_forever();
+}
+
+/* 115200 baud, 8 bits, no parity (16550D data sheet, 8.3 and 8.6): no firmware may have been there. */
+static void serial_start(void)
+{
+    outb(COM1_LINE_CONTROL, LINE_CONTROL_DIVISOR);
+    outb(COM1, 1);
+    outb(COM1 + 1, 0);
+    outb(COM1_LINE_CONTROL, LINE_CONTROL_8N1);
 }
 
 static void crash(void)
@@ -134,7 +147,12 @@ static void run(const void *boot_information)
     uint8_t address[ADDRESS_BYTES];
     options_read(boot_information);
     on_xen = xen_find(&xen);
-    console_use(on_xen && xen_console_open() ? xen_console_write : serial_write);
+    if (on_xen && xen_console_open()) {
+        console_use(xen_console_write);
+    } else {
+        serial_start();
+        console_use(serial_write);
+    }
     descriptors_load(crash);
     if (!option_number("slow", &slow) || !option_number("report", &report))
         fail("slow= and report= need numbers");

@@ -71,6 +71,24 @@ test("every guest image has a PVH entry point", () => {
   }
 });
 
+test("every image that other machines start too has a multiboot header where a loader looks for it", () => {
+  const portable = names.filter((name) => name !== "first-light.elf");
+  expect(portable).toContain("ne2000-echo.elf");
+  for (const name of portable) {
+    const file = readFileSync(join(images, name));
+    // Multiboot specification 0.6.96, 3.1: within the first 8192 bytes, aligned to 4; magic, flags and checksum add up to 0.
+    const at = file.indexOf(Uint8Array.of(0x02, 0xb0, 0xad, 0x1b));
+    expect(at % 4, name).toBe(0);
+    expect(at, name).toBeLessThanOrEqual(8192 - 12);
+    const [magic, flags, checksum] = [0, 4, 8].map((offset) => file.readUInt32LE(at + offset)) as [
+      number,
+      number,
+      number,
+    ];
+    expect((magic + flags + checksum) >>> 0, name).toBe(0);
+  }
+});
+
 test("every benchmark image states a count of about 300 million instructions", () => {
   const benchmarks = names.filter((name) => name.startsWith("bench-"));
   expect(benchmarks).toEqual(["bench-alu.elf", "bench-mem.elf", "bench-mixed.elf"]);
