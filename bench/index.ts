@@ -7,6 +7,7 @@ import { recordingCosts } from "./costs.ts";
 import { exitRates } from "./exits.ts";
 import { hasPackages, v86 } from "./files.ts";
 import { guestSpeeds } from "./guests.ts";
+import { ioRates } from "./ioexits.ts";
 import { isInstalled } from "./measure.ts";
 import { snapshotTimes } from "./snapshots.ts";
 
@@ -57,6 +58,9 @@ export async function runBenchmarks({ print, progress }: BenchmarkOptions): Prom
 
   progress("VM exits");
   print(`\n${exitRates()}`);
+
+  progress("port I/O of a PC board");
+  print(`\n${ioRates()}`);
 
   progress("snapshots");
   print(`\n${snapshotTimes()}`);
