@@ -12,8 +12,8 @@ import type { TraceHeader } from "../trace/format.ts";
 import { Trace } from "../trace/reader.ts";
 import { TraceWriter } from "../trace/writer.ts";
 
-/** Events in a chunk unless asked otherwise: some 50 KB, so that a killed recorder loses little and a digest costs little. */
-export const CHUNK_EVENTS = 4096;
+/** Events in a chunk unless asked otherwise: some 200 KB, so that a killed recorder loses little and digests cost little. */
+export const CHUNK_EVENTS = 16_384;
 
 export interface SessionOptions {
   readonly scenario: Scenario;

@@ -64,7 +64,7 @@ async function recording(file: string): Promise<ChildProcess> {
   writeFileSync(join(cwd, "long.ts"), LONG);
   const child = spawn(process.execPath, [program, "record", "./long.ts", "-o", file], { cwd, stdio: "ignore" });
   const path = join(cwd, file);
-  while (!existsSync(path) || statSync(path).size < 150_000) {
+  while (!existsSync(path) || statSync(path).size < 600_000) {
     expect(child.exitCode).toBeNull();
     await wait(5);
   }

@@ -88,7 +88,7 @@ export class OverlayDisk implements Disk, Snapshotable<OverlayState> {
     visit: (number: number, within: number, from: number, length: number) => void,
   ): void {
     const isInside = sector >= 0 && count >= 0 && sector + count <= this.sectorCount;
-    assert(isInside, `sectors ${sector}+${count} of ${this.sectorCount}`);
+    assert(isInside, () => `sectors ${sector}+${count} of ${this.sectorCount}`);
     for (let done = 0; done < count; ) {
       const within = (sector + done) % SECTORS_PER_BLOCK;
       const sectors = Math.min(SECTORS_PER_BLOCK - within, count - done);
