@@ -2,7 +2,7 @@
 // that can be written and those that a written one clears.
 
 import type { AccessWidth } from "../../core/bus.ts";
-import { InputError } from "../../core/errors.ts";
+import { assert, InputError } from "../../core/errors.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 
 const SIZE = 256;
@@ -45,17 +45,17 @@ export class ConfigSpace implements Snapshotable<Uint8Array> {
   readonly #writable = new Uint8Array(SIZE);
   readonly #clearable = new Uint8Array(SIZE);
 
+  /** @param rows in ascending order; bytes that no row names read as zeros */
   constructor(name: string, rows: readonly ConfigRow[]) {
     this.name = name;
-    for (const { offset, bytes, writable, clearable } of rows) {
+    let end = 0;
+    for (const { offset, bytes, writable, clearable, name: register } of rows) {
+      assert(offset >= end, `${name}: ${register} overlaps the register before it`);
+      end = offset + bytes.length;
       this.#reset.set(bytes, offset);
       this.#writable.set(writable ?? [], offset);
       this.#clearable.set(clearable ?? [], offset);
     }
-    this.#bytes.set(this.#reset);
-  }
-
-  reset(): void {
     this.#bytes.set(this.#reset);
   }
 

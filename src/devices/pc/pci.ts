@@ -41,8 +41,9 @@ export interface PciBusState {
 export class PciBus implements Snapshotable<PciBusState> {
   readonly #functions: (PciFunction | undefined)[] = new Array(FUNCTION_COUNT).fill(undefined);
   readonly #resetMachine: () => void;
-  /** For each port the number of the function that answers, plus one. */
+  /** For each port the place of the function that answers, plus one; for each place its first port. */
   readonly #owner = new Uint16Array(0x1_0000);
+  readonly #base = new Uint32Array(FUNCTION_COUNT);
   #state: PciBusState = { address: 0, resetControl: 0 };
 
   /** @param resetMachine called when port CF9h resets the machine */
@@ -70,7 +71,9 @@ export class PciBus implements Snapshotable<PciBusState> {
     this.#owner.fill(0);
     for (let place = FUNCTION_COUNT - 1; place >= 0; place--) {
       const range = this.#functions[place]?.ioRange();
-      if (range !== undefined) this.#owner.fill(place + 1, range.first, range.first + range.length);
+      if (range === undefined) continue;
+      this.#base[place] = range.first;
+      this.#owner.fill(place + 1, range.first, range.first + range.length);
     }
   }
 
@@ -92,8 +95,10 @@ export class PciBus implements Snapshotable<PciBusState> {
       if (offset < CONFIG_DATA) return;
       const target = this.#selected();
       if (target === undefined) return;
+      const before = target.ioRange();
       target.writeConfig((state.address & 0xfc) + offset - CONFIG_DATA, width, value);
-      this.#decode();
+      const after = target.ioRange();
+      if (before?.first !== after?.first || before?.length !== after?.length) this.#decode();
     },
   };
 
@@ -123,7 +128,7 @@ export class PciBus implements Snapshotable<PciBusState> {
     const last = this.#owner[port + width - 1];
     if (owner === last) {
       const target = this.#functions[owner - 1];
-      return target === undefined ? ones(width) : target.io.read(port - target.ioRange()!.first, width) >>> 0;
+      return target === undefined ? ones(width) : target.io.read(port - this.#base[owner - 1]!, width) >>> 0;
     }
     let value = 0;
     for (let index = 0; index < width; index++) value |= this.#readPort(port + index, 1) << (8 * index);
@@ -134,7 +139,7 @@ export class PciBus implements Snapshotable<PciBusState> {
     const owner = this.#owner[port]!;
     if (owner === this.#owner[port + width - 1]) {
       const target = this.#functions[owner - 1];
-      target?.io.write(port - target.ioRange()!.first, width, value);
+      target?.io.write(port - this.#base[owner - 1]!, width, value);
       return;
     }
     for (let index = 0; index < width; index++) this.#writePort(port + index, 1, (value >>> (8 * index)) & 0xff);

@@ -4,6 +4,7 @@
 import type { AccessWidth, BusDevice } from "../../core/bus.ts";
 import { IrqLine, type IrqSource } from "../../core/irq.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
+import { adoptState } from "./chip-state.ts";
 import { BAR_IO, COMMAND_IO, type ConfigRow, ConfigSpace, PCI } from "./config-space.ts";
 import { NO_PORTS } from "./i440fx.ts";
 import { type ByteChip, bytewise } from "./isa.ts";
@@ -174,9 +175,10 @@ export class Piix3Ide implements PciFunction, Snapshotable<Piix3IdeState> {
   }
 
   /** @throws InputError when the state is not an IDE function's */
-  load({ config, busMaster }: Piix3IdeState): void {
+  load(state: Piix3IdeState): void {
+    const { config, busMaster } = adoptState(this.save(), state, this.name);
     this.#config.load(config);
-    for (const offset of this.#busMaster.keys()) this.#busMaster[offset] = busMaster[offset] ?? 0;
+    this.#busMaster.set(busMaster);
   }
 }
 

@@ -57,6 +57,21 @@ export function powerOnCounter(gate: boolean): CounterState {
   };
 }
 
+/** Whether a state from outside is one that a counter can get into. */
+export function isPossible({ mode, access, register, initial, origin, held }: CounterState): boolean {
+  const isCount = (value: number): boolean => value >= 0 && value <= 0x1_0000;
+  return (
+    mode >= 0 &&
+    mode <= 5 &&
+    access >= 1 &&
+    access <= 3 &&
+    isCount(register) &&
+    isCount(initial) &&
+    origin >= -0x1_0000 &&
+    held >= 0
+  );
+}
+
 const isPeriodic = (mode: number): boolean => mode === 2 || mode === 3;
 const isTriggered = (mode: number): boolean => mode === 1 || mode === 5;
 /** Ticks for which OUT of mode 3 is high in each period. */

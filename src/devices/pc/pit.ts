@@ -3,6 +3,7 @@
 // counter 2's gate and output. Not modelled: sound, NMI sources behind port 61h.
 
 import type { Alarm, Clock } from "../../core/clock.ts";
+import { InputError } from "../../core/errors.ts";
 import type { IrqSource } from "../../core/irq.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { inverse, type Ratio, ratio, scaleCeil, scaleFloor } from "../../core/units.ts";
@@ -120,6 +121,8 @@ export class Pit implements ByteChip, Snapshotable<PitState> {
 
   /** @throws InputError when the state is not a PIT's */
   load(state: PitState): void {
-    this.#state = adoptState(this.#state, state, this.name);
+    const adopted = adoptState(this.#state, state, this.name);
+    if (!adopted.counters.every(counter.isPossible)) throw new InputError("not a counter", `snapshot of ${this.name}`);
+    this.#state = adopted;
   }
 }

@@ -234,7 +234,7 @@ export class Rtc implements ByteChip, Snapshotable<RtcState> {
 
   #endUpdate(): void {
     const state = this.#state;
-    state.updateAt += NS_PER_SECOND;
+    state.updateAt = this.#clock.now + NS_PER_SECOND;
     this.#update.set(state.updateAt);
     if ((state.cmos[RTC.B]! & B.SET) !== 0) return;
     this.#countUp();

@@ -214,4 +214,10 @@ describe("the 8254", () => {
     at(5000);
     expect(edges).toEqual(after);
   });
+
+  test("a state that no counter can be in is refused", () => {
+    const state = pit.save();
+    const broken = { ...state, counters: state.counters.map((counter) => ({ ...counter, initial: -1 })) };
+    expect(() => pit.load(broken)).toThrow("snapshot of 8254 PIT: not a counter");
+  });
 });
