@@ -81,25 +81,30 @@ export class Execution {
     if (isViolation) exit.guestPhysical = host.processor.vmx.vmread(VMCS.GUEST_PHYSICAL_ADDRESS);
     const handler = EXIT_HANDLERS.get(exit.reason);
     const value = handler?.value?.(host, vcpu, exit);
-    const event = {
-      kind: "vm-exit",
-      at: host.clock.now,
-      domain: vcpu.domid,
-      vcpu: vcpu.id,
-      reason: exit.reason,
-      qualification: exit.qualification,
-      rip: host.processor.state.eip,
-      retired: host.processor.retired,
-    } as const;
-    const { guestPhysical: gpa, vectoring } = exit;
-    if (isViolation) host.emit(vectoring >>> 31 === 1 ? { ...event, gpa, vectoring } : { ...event, gpa });
-    else if (vectoring >>> 31 === 1) host.emit({ ...event, vectoring });
-    else host.emit(value === undefined ? event : { ...event, value });
+    this.#emitExit(vcpu, isViolation, value);
     if (handler === undefined) {
       host.crash(vcpu.domain, `unexpected VM exit: ${exitReason(exit.reason)?.name ?? exit.reason}`);
     } else {
       handler.handle(host, vcpu, exit, value);
     }
+  }
+
+  /** Most exits are of two shapes, which are written out: spreading an object costs more than the rest of the event. */
+  #emitExit(vcpu: Vcpu, isViolation: boolean, value: number | undefined): void {
+    const { clock, emit, processor } = this.#host;
+    const { guestPhysical: gpa, qualification, reason, vectoring } = this.#exit;
+    const { domid: domain, id } = vcpu;
+    const at = clock.now;
+    const rip = processor.state.eip;
+    const { retired } = processor;
+    const vectored = vectoring >>> 31 === 1;
+    if (!isViolation && !vectored) {
+      if (value === undefined) emit({ kind: "vm-exit", at, domain, vcpu: id, reason, qualification, rip, retired });
+      else emit({ kind: "vm-exit", at, domain, vcpu: id, reason, qualification, rip, retired, value });
+      return;
+    }
+    const event = { kind: "vm-exit", at, domain, vcpu: id, reason, qualification, rip, retired } as const;
+    emit({ ...event, ...(isViolation ? { gpa } : {}), ...(vectored ? { vectoring } : {}) });
   }
 
   #entryFailed(vcpu: Vcpu): void {

@@ -116,12 +116,16 @@ export class IoreqServer implements Snapshotable<IoreqServerState> {
     return true;
   }
 
-  #emit(vcpu: Vcpu, { type, read, address, size, count, data, pointer, down }: IoRequest): void {
-    const { clock, domid, emit } = this.#parts;
-    const event = { kind: "ioreq", at: clock.now, domain: domid, vcpu: vcpu.id, type, read, address, size } as const;
-    if (count !== 1 || pointer)
-      emit(down ? { ...event, count, data, pointer, down } : { ...event, count, data, pointer });
-    else emit(read ? event : { ...event, data });
+  #emit({ id: vcpu }: Vcpu, { type, read, address, size, count, data, pointer, down }: IoRequest): void {
+    const { clock, domid: domain, emit } = this.#parts;
+    const at = clock.now;
+    if (count === 1 && !pointer) {
+      if (read) emit({ kind: "ioreq", at, domain, vcpu, type, read, address, size });
+      else emit({ kind: "ioreq", at, domain, vcpu, type, read, address, size, data });
+      return;
+    }
+    const event = { kind: "ioreq", at, domain, vcpu, type, read, address, size, count, data, pointer } as const;
+    emit(down ? { ...event, down } : event);
   }
 
   /** The device model has notified a vCPU's port: takes the answer, once, and lets the vCPU go on. */

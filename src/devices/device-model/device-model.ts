@@ -94,9 +94,9 @@ export class DeviceModel implements Snapshotable<DeviceModelState> {
     const answers = request.read && !request.pointer;
     if (answers) ioreqs.store32(at + FIELD.data, request.data);
     ioreqs.store8(at + CONTROL, flags | R.STATE_IORESP_READY);
-    const event = { kind: "ioreq-answer", at: clock.now, domain: domid, vcpu } as const;
-    if (refused !== undefined) emit({ ...event, refused });
-    else emit(answers ? { kind: "ioreq-answer", at: clock.now, domain: domid, vcpu, data: request.data } : event);
+    if (refused !== undefined) emit({ kind: "ioreq-answer", at: clock.now, domain: domid, vcpu, refused });
+    else if (answers) emit({ kind: "ioreq-answer", at: clock.now, domain: domid, vcpu, data: request.data });
+    else emit({ kind: "ioreq-answer", at: clock.now, domain: domid, vcpu });
     this.#host.notify(this.#bound[vcpu]!);
   }
 
