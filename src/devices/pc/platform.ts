@@ -81,6 +81,8 @@ interface PciPart {
 interface Part {
   readonly name: string;
   readonly part: Snapshotable<unknown>;
+  /** Of the part's state, where the part keeps one because its state is large. */
+  readonly digest: (() => bigint) | undefined;
 }
 
 export class PcPlatform {
@@ -174,7 +176,7 @@ export class PcPlatform {
     this.#keep("com1", this.com1);
     this.#keep("com2", this.com2);
     this.#keep("fw_cfg", fwCfg);
-    this.#keep("vga", this.vga);
+    this.#keep("vga", this.vga, () => this.vga.digest());
     for (const line of [...controllerLines, ...this.isaIrqs]) this.#keep(line.name, line);
 
     if (this.#lapic !== undefined && ioApic !== undefined) {
@@ -217,8 +219,8 @@ export class PcPlatform {
     return { bus, isaBridge };
   }
 
-  #keep<State>(name: string, part: Snapshotable<State>): void {
-    this.#parts.push({ name, part: part as Snapshotable<unknown> });
+  #keep<State>(name: string, part: Snapshotable<State>, digest?: () => bigint): void {
+    this.#parts.push({ name, part: part as Snapshotable<unknown>, digest });
   }
 
   /**
@@ -257,7 +259,7 @@ export class PcPlatform {
 
   /** Adds the platform's parts, before those of cards, whose interrupt pins the lines keep. */
   registerParts(registry: SnapshotRegistry): void {
-    for (const { name, part } of this.#parts) registry.register(`pc ${name}`, STATE_VERSION, part);
+    for (const { name, part, digest } of this.#parts) registry.register(`pc ${name}`, STATE_VERSION, part, digest);
   }
 }
 

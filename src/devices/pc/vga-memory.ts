@@ -42,9 +42,12 @@ const WINDOWS = [
 export class VgaMemory implements BusDevice {
   readonly name = "VGA memory";
   readonly #state: () => VgaMemoryState;
+  readonly #written: () => void;
 
-  constructor(state: () => VgaMemoryState) {
+  /** @param written called before the planes change */
+  constructor(state: () => VgaMemoryState, written: () => void) {
     this.#state = state;
+    this.#written = written;
   }
 
   read(offset: number, width: AccessWidth): number {
@@ -107,6 +110,7 @@ export class VgaMemory implements BusDevice {
       address = at >>> 1;
     }
     const base = 4 * (address % PLANE_SIZE);
+    this.#written();
     for (let plane = 0; plane < 4; plane++) {
       if (((enabled >>> plane) & 1) === 1) state.planes[base + plane] = combine(state, plane, value);
     }

@@ -3,6 +3,8 @@
 // Not modelled: graphics modes as pictures (registers and memory behave), VBE extensions, vertical interrupts, light pen.
 
 import type { Clock } from "../../core/clock.ts";
+import { digest64 } from "../../core/digest.ts";
+import { encodePlain } from "../../core/plain-data.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { adoptState, copyState } from "./chip-state.ts";
 import { type ByteChip, OPEN_BUS_BYTE } from "./isa.ts";
@@ -108,6 +110,8 @@ export class Vga implements ByteChip, Snapshotable<VgaState> {
   readonly name = "VGA";
   readonly memory: VgaMemory;
   readonly #clock: Clock;
+  /** Of the planes, which are large, while nobody writes to them. */
+  #planesDigest: bigint | undefined;
   #state: VgaState = {
     misc: MODE_3.misc,
     sequencerIndex: 0,
@@ -129,7 +133,12 @@ export class Vga implements ByteChip, Snapshotable<VgaState> {
 
   constructor(clock: Clock) {
     this.#clock = clock;
-    this.memory = new VgaMemory(() => this.#state);
+    this.memory = new VgaMemory(
+      () => this.#state,
+      () => {
+        this.#planesDigest = undefined;
+      },
+    );
   }
 
   readByte(offset: number): number {
@@ -269,6 +278,12 @@ export class Vga implements ByteChip, Snapshotable<VgaState> {
     return { rows, cursor: isVisible ? { row, column: at - row * pitch } : undefined };
   }
 
+  /** A digest of what {@link save} gives. */
+  digest(): bigint {
+    this.#planesDigest ??= digest64(this.#state.planes);
+    return digest64(encodePlain({ ...this.#state, planes: this.#planesDigest }));
+  }
+
   save(): VgaState {
     return copyState(this.#state);
   }
@@ -276,6 +291,7 @@ export class Vga implements ByteChip, Snapshotable<VgaState> {
   /** @throws InputError when the state is not a VGA's */
   load(state: VgaState): void {
     this.#state = adoptState(this.#state, state, this.name);
+    this.#planesDigest = undefined;
   }
 }
 
