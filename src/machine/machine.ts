@@ -75,6 +75,8 @@ export class Machine implements Snapshotable<MachineState> {
   readonly #console = new Map<number, string>();
   readonly #pcs = new Map<string, Pc>();
   readonly #network: Network;
+  /** Does nothing: a guest whose time passes in VM exits rather than instructions is stopped by it all the same. */
+  readonly #turnEnd = this.clock.alarm("end of turn", () => {});
   #steps = 0;
   #turn = 0;
   #reason = "running";
@@ -198,15 +200,18 @@ export class Machine implements Snapshotable<MachineState> {
     clock.advanceTo(clock.now);
     if (this.#over()) return false;
     const runnable = hypervisor.runnable();
-    const deadline = Math.min(clock.nextDeadline() ?? Infinity, this.#config.timeLimitNs);
+    const { timeLimitNs } = this.#config;
     if (runnable.length > 0) {
       const vcpu = runnable[this.#turn++ % runnable.length]!;
-      const turnNs = Math.min(deadline - clock.now, LONGEST_TURN_NS);
+      this.#turnEnd.set(Math.min(clock.now + LONGEST_TURN_NS, timeLimitNs));
+      const turnNs = clock.nextDeadline()! - clock.now;
       hypervisor.runVcpu(vcpu, Math.max(1, scaleCeil(turnNs, inverse(this.#speed))));
+      this.#turnEnd.cancel();
       return true;
     }
-    if (clock.nextDeadline() === undefined) return this.#stop("idle");
-    clock.advanceTo(deadline);
+    const deadline = clock.nextDeadline();
+    if (deadline === undefined) return this.#stop("idle");
+    clock.advanceTo(Math.min(deadline, timeLimitNs));
     return true;
   }
 
