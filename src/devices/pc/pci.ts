@@ -44,6 +44,8 @@ export class PciBus implements Snapshotable<PciBusState> {
   /** For each port the place of the function that answers, plus one; for each place its first port. */
   readonly #owner = new Uint16Array(0x1_0000);
   readonly #base = new Uint32Array(FUNCTION_COUNT);
+  /** `#owner` is of the functions as they are. */
+  #decoded = false;
   #state: PciBusState = { address: 0, resetControl: 0 };
 
   /** @param resetMachine called when port CF9h resets the machine */
@@ -63,11 +65,13 @@ export class PciBus implements Snapshotable<PciBusState> {
       throw new InputError(`00:${slot.toString(16)}.${number} is no free place on the PCI bus`, pciFunction.name);
     }
     this.#functions[place] = pciFunction;
-    this.#decode();
+    this.#decoded = false;
   }
 
   /** Works out anew who answers which port. Where two functions claim a port, the lower number has it. */
   #decode(): void {
+    if (this.#decoded) return;
+    this.#decoded = true;
     this.#owner.fill(0);
     for (let place = FUNCTION_COUNT - 1; place >= 0; place--) {
       const range = this.#functions[place]?.ioRange();
@@ -98,7 +102,7 @@ export class PciBus implements Snapshotable<PciBusState> {
       const before = target.ioRange();
       target.writeConfig((state.address & 0xfc) + offset - CONFIG_DATA, width, value);
       const after = target.ioRange();
-      if (before?.first !== after?.first || before?.length !== after?.length) this.#decode();
+      if (before?.first !== after?.first || before?.length !== after?.length) this.#decoded = false;
     },
   };
 
@@ -124,6 +128,7 @@ export class PciBus implements Snapshotable<PciBusState> {
   }
 
   #readPort(port: number, width: AccessWidth): number {
+    this.#decode();
     const owner = this.#owner[port]!;
     const last = this.#owner[port + width - 1];
     if (owner === last) {
@@ -136,6 +141,7 @@ export class PciBus implements Snapshotable<PciBusState> {
   }
 
   #writePort(port: number, width: AccessWidth, value: number): void {
+    this.#decode();
     const owner = this.#owner[port]!;
     if (owner === this.#owner[port + width - 1]) {
       const target = this.#functions[owner - 1];
@@ -149,9 +155,9 @@ export class PciBus implements Snapshotable<PciBusState> {
     return { ...this.#state };
   }
 
-  /** To be loaded after the functions. */
+  /** The functions may be loaded before or afterwards. */
   load({ address, resetControl }: PciBusState): void {
     this.#state = { address: (address & CONFADD_MASK) >>> 0, resetControl: resetControl & RESET_CONTROL_MASK };
-    this.#decode();
+    this.#decoded = false;
   }
 }
