@@ -117,7 +117,7 @@ const NETWORK = settings({
 
 const BOARD = settings({
   kind: text,
-  firmware: text,
+  firmware: optional(text),
   optionRoms: optional(tableOf(text)),
   serialConsole: optional(flag),
   bootMenuMs: optional(integer),

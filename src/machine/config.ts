@@ -59,8 +59,8 @@ export interface NetworkConfig {
 export interface BoardConfig {
   /** `pc`: i440FX and PIIX3 with PCI, as QEMU's machine of this name; `isapc`: without. */
   readonly kind: "pc" | "isapc";
-  /** Name of the firmware's image, which ends at 4 GiB. */
-  readonly firmware: string;
+  /** Name of the firmware's image, which ends at 4 GiB; without it the domain starts at its kernel's PVH entry. */
+  readonly firmware?: string;
   /** Names of images of option ROMs by what the firmware knows them as: `vgaroms/…` or `genroms/…`. */
   readonly optionRoms?: Readonly<Record<string, string>>;
   /** The firmware shows its screen on COM1 as well, and takes keys from there. */
@@ -74,7 +74,7 @@ export interface BoardConfig {
 
 export interface DomainConfig {
   readonly name: string;
-  /** Name of the kernel's image: an ELF with a PVH entry note; on a board a bzImage that the firmware boots, or none. */
+  /** Name of the kernel's image: an ELF with a PVH entry note; under firmware a bzImage that it boots, or none. */
   readonly kernel?: string;
   /** Without it the domain has no devices but Xen's, and starts at its kernel's PVH entry. */
   readonly board?: BoardConfig;
@@ -157,7 +157,7 @@ export function completeConfig(config: MachineConfig): FullMachineConfig {
     names.add(domain.name);
     check(isPositive(domain.memoryMiB) && domain.memoryMiB >= MIN_DOMAIN_MIB, where, `at least ${MIN_DOMAIN_MIB} MiB`);
     memoryMiB += domain.memoryMiB;
-    check(domain.kernel !== undefined || domain.board !== undefined, where, "given a kernel or a board");
+    check(domain.kernel !== undefined || domain.board?.firmware !== undefined, where, "given a kernel or firmware");
     if (domain.board !== undefined) {
       checkBoard(domain.board, domain, where);
       checkNics(domain.board, where);
@@ -219,7 +219,13 @@ function checkBoard(board: BoardConfig, { disks, modules }: DomainConfig, where:
   check(board.kind === "pc" || board.kind === "isapc", place, "of kind pc or isapc");
   check(board.bootMenuMs === undefined || isPositive(board.bootMenuMs), place, "given a positive bootMenuMs");
   check((disks ?? []).length === 0 || board.showsXen === true, where, "shown Xen to have its disks");
-  check((modules ?? []).length <= 1, where, "given one module at most on a board: the initial RAM disk");
+  if (board.firmware !== undefined) {
+    check((modules ?? []).length <= 1, where, "given one module at most under firmware: the initial RAM disk");
+    return;
+  }
+  for (const setting of ["optionRoms", "serialConsole", "bootMenuMs"] as const) {
+    check(board[setting] === undefined, place, `given firmware for its ${setting}`);
+  }
 }
 
 function checkNics({ kind, nics = [] }: BoardConfig, where: string): void {

@@ -20,7 +20,7 @@ import { readPcap } from "../devices/net/pcap.ts";
 import type { PingerState } from "../devices/net/pinger.ts";
 import { Vbd } from "../devices/vbd/vbd.ts";
 import type { Emit, TraceEvent } from "../trace/events.ts";
-import type { Domain } from "../xen/domain.ts";
+import type { Domain, PvhKernel } from "../xen/domain.ts";
 import { XenHypervisor } from "../xen/xen.ts";
 import { XenstoreDaemon } from "../xen/xenstore/daemon.ts";
 import type { BoardConfig, DiskConfig, DomainConfig, FullMachineConfig, NetworkConfig } from "./config.ts";
@@ -260,18 +260,15 @@ export class Machine implements Snapshotable<MachineState> {
   }
 
   #build(config: DomainConfig, images: Images, xenstore: XenstoreDaemon): void {
-    const { board, kernel } = config;
+    const { board } = config;
     if (board !== undefined) {
       this.#buildPc(config, board, images, xenstore);
       return;
     }
-    assert(kernel !== undefined, "a domain without a board has a kernel");
     const domain = this.hypervisor.createDomain({
       name: config.name,
       memorySize: config.memoryMiB * MIB,
-      kernel: images.bytes(kernel),
-      commandLine: config.commandLine ?? "",
-      modules: (config.modules ?? []).map((name) => ({ bytes: images.bytes(name), commandLine: "" })),
+      ...pvhKernel(config, images),
     });
     this.#domains.set(config.name, domain);
     for (const disk of config.disks ?? []) this.#plug(domain, disk, images, xenstore);
@@ -285,7 +282,7 @@ export class Machine implements Snapshotable<MachineState> {
       kind: "hvm",
       name,
       memorySize: config.memoryMiB * MIB,
-      firmware: images.bytes(board.firmware),
+      boot: board.firmware === undefined ? pvhKernel(config, images) : { firmware: images.bytes(board.firmware) },
       showsXen: board.showsXen ?? false,
     });
     this.#domains.set(name, domain);
@@ -380,4 +377,10 @@ export class Machine implements Snapshotable<MachineState> {
       bits: (state.accessRights(CS) & 0x4000) === 0 ? 16 : 32,
     };
   }
+}
+
+function pvhKernel({ kernel, commandLine = "", modules = [] }: DomainConfig, images: Images): PvhKernel {
+  assert(kernel !== undefined, "a domain without firmware has a kernel");
+  const placed = modules.map((name) => ({ bytes: images.bytes(name), commandLine: "" }));
+  return { kernel: images.bytes(kernel), commandLine, modules: placed };
 }

@@ -145,7 +145,8 @@ export class Pc implements Snapshotable<PcTextState> {
 }
 
 function firmwareOptions(board: BoardConfig, config: DomainConfig, images: Images) {
-  const { kernel, commandLine = "", modules = [], memoryMiB } = config;
+  const { commandLine = "", modules = [], memoryMiB } = config;
+  const kernel = board.firmware === undefined ? undefined : config.kernel;
   const initrd = modules[0] === undefined ? {} : { initrd: images.bytes(modules[0]) };
   const roms = Object.entries(board.optionRoms ?? {}).map(([name, image]) => [name, images.bytes(image)] as const);
   return {

@@ -4,11 +4,19 @@
 import { InputError } from "../core/errors.ts";
 import { type GuestMemory, PAGE_SHIFT, PAGE_SIZE } from "../core/memory.ts";
 import { GRANT_TABLE_H, PARAMS_H } from "./abi/constants.ts";
-import type { Domain, PvhDomainConfig } from "./domain.ts";
-import { parsePvhImage } from "./elf.ts";
+import type { Domain, PvhDomainConfig, PvhKernel } from "./domain.ts";
+import { type PvhImage, parsePvhImage } from "./elf.ts";
 import type { FrameAllocator } from "./frames.ts";
 import { P2M_RAM } from "./p2m.ts";
-import { CONSOLE_GFN, MAX_MEMORY_SIZE, memoryMap, type PlacedModule, STORE_GFN, startInfo } from "./start-info.ts";
+import {
+  CONSOLE_GFN,
+  MAX_MEMORY_SIZE,
+  type MemoryMapEntry,
+  memoryMap,
+  type PlacedModule,
+  STORE_GFN,
+  startInfo,
+} from "./start-info.ts";
 
 /** MAX_GUEST_CMDLINE (xen.h). */
 const MAX_COMMAND_LINE = 1024;
@@ -39,30 +47,8 @@ export function buildDomain(domain: Domain, config: PvhDomainConfig, host: Build
   if (memorySize > MAX_MEMORY_SIZE) {
     throw new InputError(`${memorySize} bytes of memory, at most ${MAX_MEMORY_SIZE}`, context);
   }
-  const modules = config.modules ?? [];
-  if (modules.length > MAX_MODULES) throw new InputError(`${modules.length} modules, at most ${MAX_MODULES}`, context);
-  for (const line of [config.commandLine, ...modules.map((module) => module.commandLine)]) {
-    if (line.length >= MAX_COMMAND_LINE) {
-      throw new InputError(`a command line of ${line.length} characters, at most ${MAX_COMMAND_LINE - 1}`, context);
-    }
-  }
-  const image = parsePvhImage(config.kernel, `kernel of ${context}`);
-  const pageUp = (address: number) => Math.ceil(address / PAGE_SIZE) * PAGE_SIZE;
-  let end = pageUp(image.end);
-  const placed: PlacedModule[] = modules.map(({ bytes, commandLine }) => {
-    const address = end;
-    end = pageUp(end + bytes.length);
-    return { address, size: bytes.length, commandLine };
-  });
   domain.memoryMap = memoryMap(memorySize);
-  const info = startInfo(end, config.commandLine, placed, domain.memoryMap);
-  if (pageUp(end + info.length) > memorySize) {
-    throw new InputError(
-      `kernel, modules and start info need ${pageUp(end + info.length)} bytes of memory, there are ${memorySize}`,
-      context,
-    );
-  }
-
+  const plan = planKernel(config, memorySize, domain.memoryMap, context);
   const pages = memorySize / PAGE_SIZE;
   domain.maxPages = pages + 2;
   if (host.frames.available < pages) {
@@ -70,11 +56,54 @@ export function buildDomain(domain: Domain, config: PvhDomainConfig, host: Build
   }
   for (let gfn = 0; gfn < pages; gfn++) populate(domain, host, gfn, P2M_RAM, context);
   for (const gfn of [STORE_GFN, CONSOLE_GFN]) populate(domain, host, gfn, P2M_RAM, context);
-  for (const segment of image.segments) copyIn(domain, host.memory, segment.address, segment.bytes);
-  for (const [index, module] of modules.entries()) copyIn(domain, host.memory, placed[index]!.address, module.bytes);
-  copyIn(domain, host.memory, end, info);
+  const built = placeKernel(domain, host.memory, plan);
   seedRings(domain, host, context);
-  return { entry: image.entry, startInfo: end };
+  return built;
+}
+
+/** What goes where in the memory of a domain that starts with a kernel. */
+export interface KernelPlan {
+  readonly image: PvhImage;
+  readonly modules: readonly (PlacedModule & { readonly bytes: Uint8Array })[];
+  readonly startInfo: { readonly address: number; readonly bytes: Uint8Array };
+}
+
+/** Modules and start info follow the kernel. @throws InputError when image, options and memory do not fit each other */
+export function planKernel(
+  { kernel, commandLine, modules = [] }: PvhKernel,
+  memorySize: number,
+  map: readonly MemoryMapEntry[],
+  context: string,
+): KernelPlan {
+  if (modules.length > MAX_MODULES) throw new InputError(`${modules.length} modules, at most ${MAX_MODULES}`, context);
+  for (const line of [commandLine, ...modules.map((module) => module.commandLine)]) {
+    if (line.length >= MAX_COMMAND_LINE) {
+      throw new InputError(`a command line of ${line.length} characters, at most ${MAX_COMMAND_LINE - 1}`, context);
+    }
+  }
+  const image = parsePvhImage(kernel, `kernel of ${context}`);
+  const pageUp = (address: number) => Math.ceil(address / PAGE_SIZE) * PAGE_SIZE;
+  let end = pageUp(image.end);
+  const placed = modules.map((module) => {
+    const address = end;
+    end = pageUp(end + module.bytes.length);
+    return { ...module, address, size: module.bytes.length };
+  });
+  const info = startInfo(end, commandLine, placed, map);
+  if (pageUp(end + info.length) > memorySize) {
+    throw new InputError(
+      `kernel, modules and start info need ${pageUp(end + info.length)} bytes of memory, there are ${memorySize}`,
+      context,
+    );
+  }
+  return { image, modules: placed, startInfo: { address: end, bytes: info } };
+}
+
+/** Copies everything into the domain's memory, whose pages are there. */
+export function placeKernel(domain: Domain, memory: GuestMemory, plan: KernelPlan): BuiltDomain {
+  const { image, modules, startInfo } = plan;
+  for (const { address, bytes } of [...image.segments, ...modules, startInfo]) copyIn(domain, memory, address, bytes);
+  return { entry: image.entry, startInfo: startInfo.address };
 }
 
 /** Console and store rings: pages granted to the control domain, event channels, and the parameters that name them. */

@@ -24,29 +24,33 @@ export interface ModuleImage {
   readonly commandLine: string;
 }
 
-/** A paravirtualised domain without devices, started by its kernel's PVH entry. */
-export interface PvhDomainConfig {
-  readonly kind?: "pvh";
-  readonly name: string;
-  /** Default: the lowest number from 1 on that was never used. */
-  readonly domid?: number;
-  /** Bytes; a whole number of pages. */
-  readonly memorySize: number;
+/** A kernel that is started by its PVH entry, and what it is given. */
+export interface PvhKernel {
   /** ELF32 image with a PVH entry note. */
   readonly kernel: Uint8Array;
   readonly commandLine: string;
   readonly modules?: readonly ModuleImage[];
 }
 
-/** A domain with a PC around it, started by its firmware at the reset vector. */
+/** A paravirtualised domain without devices, started by its kernel's PVH entry. */
+export interface PvhDomainConfig extends PvhKernel {
+  readonly kind?: "pvh";
+  readonly name: string;
+  /** Default: the lowest number from 1 on that was never used. */
+  readonly domid?: number;
+  /** Bytes; a whole number of pages. */
+  readonly memorySize: number;
+}
+
+/** A domain with a PC around it. */
 export interface HvmDomainConfig {
   readonly kind: "hvm";
   readonly name: string;
   readonly domid?: number;
   /** Bytes; a whole number of pages. */
   readonly memorySize: number;
-  /** The image that ends at 4 GiB. */
-  readonly firmware: Uint8Array;
+  /** Firmware, whose image ends at 4 GiB and which starts at the reset vector; or a kernel, without any firmware. */
+  readonly boot: { readonly firmware: Uint8Array } | PvhKernel;
   /** Whether the guest finds Xen: CPUID leaves, hypercall page, hypercalls. */
   readonly showsXen: boolean;
 }

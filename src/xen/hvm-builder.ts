@@ -1,11 +1,11 @@
 // Part: the builder of HVM domains. RAM from 0 with a hole for the VGA frame buffer, the firmware at the top of 4 GiB as ROM and its end once more
 // below 1 MiB as RAM, where it may write: as QEMU's PC has it after the firmware has unlocked its shadow. The special pages are where Xen's
-// tool stack puts them. Not modelled: write protection of the shadow (PAM registers), memory above 4 GiB.
+// tool stack puts them. Without firmware a kernel starts at its PVH entry, as with QEMU's -kernel. Not modelled: write protection of the shadow (PAM registers), memory above 4 GiB.
 
 import { InputError } from "../core/errors.ts";
 import { PAGE_SIZE } from "../core/memory.ts";
 import { PARAMS_H } from "./abi/constants.ts";
-import { type BuilderHost, copyIn, populate, seedRings } from "./builder.ts";
+import { type BuilderHost, type BuiltDomain, copyIn, placeKernel, planKernel, populate, seedRings } from "./builder.ts";
 import type { Domain, HvmDomainConfig } from "./domain.ts";
 import { P2M_RAM, P2M_ROM } from "./p2m.ts";
 import { BUFFERED_IOREQ_GFN, CONSOLE_GFN, IOREQ_GFN, memoryMap, STORE_GFN } from "./start-info.ts";
@@ -25,29 +25,53 @@ const MIN_MEMORY = SHADOW_END;
 /** Where the RAM of an HVM domain ends: what lies above belongs to devices (QEMU's i440FX: below 4 GiB). */
 export const MAX_HVM_MEMORY = 0xc000_0000;
 
-/** Fills in a new domain. @throws InputError when firmware and memory do not fit */
-export function buildHvmDomain(domain: Domain, config: HvmDomainConfig, host: BuilderHost): void {
+/**
+ * Fills in a new domain.
+ * @returns where its kernel starts; undefined for firmware, which starts at the reset vector
+ * @throws InputError when firmware or kernel and memory do not fit
+ */
+export function buildHvmDomain(domain: Domain, config: HvmDomainConfig, host: BuilderHost): BuiltDomain | undefined {
   const context = `domain ${config.name}`;
-  const { firmware, memorySize } = config;
+  const { boot, memorySize } = config;
+  const firmware = "firmware" in boot ? boot.firmware : undefined;
   if (!Number.isSafeInteger(memorySize) || memorySize % PAGE_SIZE !== 0 || memorySize < MIN_MEMORY) {
     throw new InputError(`${memorySize} bytes of memory, at least ${MIN_MEMORY} in whole pages`, context);
   }
   if (memorySize > MAX_HVM_MEMORY) {
     throw new InputError(`${memorySize} bytes of memory, at most ${MAX_HVM_MEMORY}`, context);
   }
-  if (firmware.length < 64 * KIB || firmware.length > MAX_FIRMWARE || firmware.length % (64 * KIB) !== 0) {
-    throw new InputError(`${firmware.length} bytes are not 64 KiB to 8 MiB in whole 64 KiB`, `firmware of ${context}`);
+  if (firmware !== undefined) checkFirmware(firmware, context);
+  domain.memoryMap = memoryMap(memorySize, [VGA_START, SHADOW_END]);
+  const plan = "kernel" in boot ? planKernel(boot, memorySize, domain.memoryMap, context) : undefined;
+  const lowest = plan?.image.segments[0]?.address ?? SHADOW_END;
+  if (lowest < SHADOW_END) {
+    throw new InputError(`a segment at 0x${lowest.toString(16)}, below 1 MiB`, `kernel of ${context}`);
   }
-  const pages = (memorySize + firmware.length) / PAGE_SIZE;
+  const pages = (memorySize + (firmware?.length ?? 0)) / PAGE_SIZE;
   domain.maxPages = memorySize / PAGE_SIZE + 2;
   if (host.frames.available < pages) {
     throw new InputError(`${pages} pages of memory, the host has ${host.frames.available} left`, context);
   }
-  domain.memoryMap = memoryMap(memorySize);
   for (let gfn = 0; gfn < memorySize / PAGE_SIZE; gfn++) {
     const isVga = gfn >= VGA_START / PAGE_SIZE && gfn < VGA_END / PAGE_SIZE;
     if (!isVga) populate(domain, host, gfn, P2M_RAM, context);
   }
+  if (firmware !== undefined) placeFirmware(domain, firmware, host, context);
+  for (const gfn of [STORE_GFN, CONSOLE_GFN]) populate(domain, host, gfn, P2M_RAM, context);
+  const built = plan === undefined ? undefined : placeKernel(domain, host.memory, plan);
+  seedRings(domain, host, context);
+  domain.setParam(PARAMS_H.HVM_PARAM_IOREQ_PFN, BigInt(IOREQ_GFN));
+  domain.setParam(PARAMS_H.HVM_PARAM_BUFIOREQ_PFN, BigInt(BUFFERED_IOREQ_GFN));
+  return built;
+}
+
+function checkFirmware(firmware: Uint8Array, context: string): void {
+  if (firmware.length < 64 * KIB || firmware.length > MAX_FIRMWARE || firmware.length % (64 * KIB) !== 0) {
+    throw new InputError(`${firmware.length} bytes are not 64 KiB to 8 MiB in whole 64 KiB`, `firmware of ${context}`);
+  }
+}
+
+function placeFirmware(domain: Domain, firmware: Uint8Array, host: BuilderHost, context: string): void {
   const romStart = FIRMWARE_END - firmware.length;
   for (let address = romStart; address < FIRMWARE_END; address += PAGE_SIZE) {
     populate(domain, host, address / PAGE_SIZE, P2M_ROM, context);
@@ -55,8 +79,4 @@ export function buildHvmDomain(domain: Domain, config: HvmDomainConfig, host: Bu
   copyIn(domain, host.memory, romStart, firmware);
   const shadow = firmware.subarray(Math.max(0, firmware.length - SHADOW_SIZE));
   copyIn(domain, host.memory, SHADOW_END - shadow.length, shadow);
-  for (const gfn of [STORE_GFN, CONSOLE_GFN]) populate(domain, host, gfn, P2M_RAM, context);
-  seedRings(domain, host, context);
-  domain.setParam(PARAMS_H.HVM_PARAM_IOREQ_PFN, BigInt(IOREQ_GFN));
-  domain.setParam(PARAMS_H.HVM_PARAM_BUFIOREQ_PFN, BigInt(BUFFERED_IOREQ_GFN));
 }

@@ -24,9 +24,18 @@ export const CONSOLE_GFN = SPECIAL_END_GFN - SPECIAL_PAGES + 7;
 /** The guest's RAM must end below the special pages and leave room for what a guest maps itself. */
 export const MAX_MEMORY_SIZE = 0xc000_0000;
 
-export function memoryMap(memorySize: number): readonly MemoryMapEntry[] {
+/** @param hole what a PC's video memory and ROMs take, first address and one past the last */
+export function memoryMap(memorySize: number, hole?: readonly [number, number]): readonly MemoryMapEntry[] {
+  const type = S.XEN_HVM_MEMMAP_TYPE_RAM;
+  const ram =
+    hole === undefined
+      ? [{ address: 0, size: memorySize, type }]
+      : [
+          { address: 0, size: hole[0], type },
+          { address: hole[1], size: memorySize - hole[1], type },
+        ];
   return [
-    { address: 0, size: memorySize, type: S.XEN_HVM_MEMMAP_TYPE_RAM },
+    ...ram,
     {
       address: (SPECIAL_END_GFN - SPECIAL_PAGES) * PAGE_SIZE,
       size: SPECIAL_PAGES * PAGE_SIZE,

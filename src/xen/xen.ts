@@ -113,8 +113,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     try {
       if (config.kind === "hvm") {
         this.#addPlatform(domain, config);
-        buildHvmDomain(domain, config, this.#builder);
-        this.#addVcpu(domain, undefined);
+        this.#addVcpu(domain, buildHvmDomain(domain, config, this.#builder));
       } else this.#addVcpu(domain, buildDomain(domain, config, this.#builder));
     } catch (error) {
       this.#release(domain);

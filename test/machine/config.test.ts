@@ -51,6 +51,11 @@ describe("a machine's configuration", () => {
     ["domain guest, disk xvda, fault: must be of sectors that there can be", fault({ sector: -1 })],
     ["domain guest, disk xvda, fault: must be of sectors that there can be", fault({ count: 0 })],
     ["domain guest, disk xvda, fault: must be gone after 1 failure or more", fault({ times: 0 })],
+    ["domain guest: must be given a kernel or firmware", domain({ kernel: undefined, board: { kind: "pc" } })],
+    [
+      "domain guest, board: must be given firmware for its serialConsole",
+      domain({ disks: [], board: { kind: "pc", serialConsole: true } }),
+    ],
   ])("is refused: %s", (problem, config) => {
     expect(problemOf(config)).toBe(problem);
   });
@@ -60,6 +65,7 @@ describe("a machine's configuration", () => {
     expect(problemOf(machine({ ...limits, exitCostNs: 0, controlDomainLatencyNs: 60_000_000_000 }))).toBe("none");
     expect(problemOf(machine({ nsPerInstruction: [1, 1000] }))).toBe("none");
     expect(problemOf(domain({ memoryMiB: 1920 }))).toBe("none");
+    expect(problemOf(domain({ disks: [], board: { kind: "pc" }, modules: ["one", "two"] }))).toBe("none");
     expect(problemOf(fault({ oneIn: 2 ** 32, sector: 0, count: 1, times: 1 }))).toBe("none");
   });
 

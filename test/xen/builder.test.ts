@@ -64,6 +64,40 @@ describe("the domain builder", () => {
     expect(entries[0]!.flags).toBe(1 | 8 | 16);
   });
 
+  test("starts a kernel on a PC without firmware, and tells of the hole in its memory", () => {
+    const machine = startMachine();
+    const { processor, xen } = machine;
+    const boot = { kernel: pvhKernel([0xeb, 0xfe]), commandLine: "slow=5" };
+    const domain = xen.createDomain({ kind: "hvm", name: "pc", memorySize: 2 * MIB, boot, showsXen: false });
+    const pc = { ...machine, domain };
+    const { state } = processor;
+    expect(state.eip).toBe(KERNEL_BASE);
+    expect(state.cr0 & ~0x20).toBe(0x11);
+    const info = decode(HVM_START_INFO, guestRead(pc, state.gpr(3), 56));
+    expect(text(pc, info.cmdline_paddr)).toBe("slow=5");
+    const map = Array.from({ length: info.memmap_entries }, (_, index) =>
+      decode(HVM_MEMMAP_TABLE_ENTRY, guestRead(pc, Number(info.memmap_paddr) + 24 * index, 24)),
+    );
+    expect(map.filter(({ type }) => type === 1).map(({ addr, size }) => [Number(addr), Number(size)])).toEqual([
+      [0, 0xa_0000],
+      [MIB, MIB],
+    ]);
+  });
+
+  test.each<[string, Uint8Array, RegExp]>([
+    ["a kernel in the hole below 1 MiB", pvhKernel([0x90], { second: 0xa_0000 }), /a segment at 0xa0000, below 1 MiB/],
+    ["a kernel larger than memory", pvhKernel([0x90], { memorySize: 2 * MIB }), /bytes of memory, there are 2097152/],
+    ["no kernel", new Uint8Array(10), /not an ELF file/],
+  ])("refuses %s on a PC and gives everything back", (_what, kernel, message) => {
+    const { xen } = startMachine();
+    const before = xen.frames.available;
+    const boot = { kernel, commandLine: "" };
+    expect(() => xen.createDomain({ kind: "hvm", name: "bad", memorySize: 2 * MIB, boot, showsXen: false })).toThrow(
+      message,
+    );
+    expect(xen.frames.available).toBe(before);
+  });
+
   test.each<[string, number, Uint8Array, string, RegExp]>([
     ["memory that is no whole page", 5000, pvhKernel([0x90]), "", /no whole number of pages/],
     ["a kernel larger than memory", MIB, pvhKernel([0x90]), "", /need \d+ bytes of memory, there are 1048576/],

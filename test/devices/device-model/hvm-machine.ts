@@ -58,7 +58,7 @@ export class HvmMachine {
       kind: "hvm",
       name: "pc",
       memorySize: 2 * MIB,
-      firmware,
+      boot: { firmware },
       showsXen: false,
     });
     this.domid = domain.domid;
