@@ -59,7 +59,7 @@ export async function watch(
       await host.pause(0);
     }
     screen.show();
-    screen.endLine();
+    screen.end();
   } finally {
     forget();
     progress.stop();
@@ -112,7 +112,7 @@ export async function play(
       if (halted && (session.reason !== "idle" || typedAll)) break;
       await host.pause(halted ? KEYBOARD_MS : Math.min(KEYBOARD_MS, ahead()));
     }
-    screen.endLine();
+    screen.end();
   } finally {
     forget();
     keyboard.release();

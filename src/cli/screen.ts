@@ -1,4 +1,4 @@
-// Part: the guests' consoles on the terminal, as they are written.
+// Part: the guests' consoles, or serial ports, on the terminal, as they are written.
 
 import { PlainConsole } from "../debug/printable.ts";
 import type { Machine } from "../machine/machine.ts";
@@ -26,7 +26,7 @@ export class Screen {
   /** Shows what is new. */
   show(): void {
     for (const domain of this.#domains) {
-      const text = this.#machine.console(domain);
+      const text = this.#machine.terminal(domain);
       const shown = this.#shown.get(domain) ?? 0;
       if (text.length === shown) continue;
       this.#shown.set(domain, text.length);
@@ -34,11 +34,21 @@ export class Screen {
     }
   }
 
-  /** Ends a line that a guest has left open. */
-  endLine(): void {
-    if (!this.#lineBegun) return;
-    this.#host.out("\n");
+  /** Ends a line that a guest has left open, and shows what stands on the screens of PCs. */
+  end(): void {
+    if (this.#lineBegun) this.#host.out("\n");
     this.#lineBegun = false;
+    for (const domain of this.#domains) {
+      const rows = this.#machine.screen(domain).map((row) => row.trimEnd());
+      const last = rows.findLastIndex((row) => row !== "");
+      if (last < 0) continue;
+      this.#host.out(
+        `The screen of ${domain}:\n${rows
+          .slice(0, last + 1)
+          .map((row) => `  ${row}\n`)
+          .join("")}`,
+      );
+    }
   }
 
   #write(domain: string, text: string): void {

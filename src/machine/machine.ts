@@ -154,6 +154,11 @@ export class Machine implements Snapshotable<MachineState> {
     return this.#pcs.get(domain)?.serial(port) ?? "";
   }
 
+  /** What a person at the domain's terminal has seen: a PC's is at its first serial port, another domain's at its console. */
+  terminal(domain: string): string {
+    return this.#pcs.has(domain) ? this.serial(domain) : this.console(domain);
+  }
+
   /** Everything that a domain's firmware has written to the debug console (port 402h). */
   debugConsole(domain: string): string {
     return this.#pcs.get(domain)?.debug ?? "";
