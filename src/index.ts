@@ -15,6 +15,23 @@ export { describeDetail, describeEvent, eventJson } from "./debug/describe.ts";
 export { divergenceReport } from "./debug/report.ts";
 export { formatTime, parseTime } from "./debug/time.ts";
 export { buildExt2, type Ext2File, type Ext2Options } from "./devices/block/ext2.ts";
+export { type Arp, decodeArp, encodeArp } from "./devices/net/arp.ts";
+export { decodeFrame, ETHER_TYPE, encodeFrame, type Frame } from "./devices/net/ethernet.ts";
+export {
+  type Datagram,
+  decodeEcho,
+  decodeIpv4,
+  decodeUdp,
+  ECHO_REPLY,
+  ECHO_REQUEST,
+  type Echo,
+  encodeEcho,
+  encodeIpv4,
+  encodeUdp,
+  type Ipv4Packet,
+  PROTOCOL,
+} from "./devices/net/ipv4.ts";
+export { type CapturedFrame, readPcap, writePcap } from "./devices/net/pcap.ts";
 export type { DiskConfig, DiskFaultConfig, DomainConfig, FullMachineConfig, MachineConfig } from "./machine/config.ts";
 export type { ImageLoader, ImageSource } from "./machine/images.ts";
 export type { MachineView } from "./machine/machine.ts";
