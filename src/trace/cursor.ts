@@ -5,8 +5,8 @@ import { CborWriter, itemEnd } from "../core/cbor.ts";
 import { sameEvent } from "./compare.ts";
 import type { EventKindName, TraceEvent } from "./events.ts";
 import type { ChunkRecord } from "./format.ts";
-import type { Trace } from "./reader.ts";
-import { kindNumbered, RowWriter } from "./rows.ts";
+import { decodeItem, type Trace } from "./reader.ts";
+import { fieldsOf, kindNumbered, RowWriter, readRows } from "./rows.ts";
 
 /** The heads of arrays of 0 to 23 items and of a number of one byte (RFC 8949 section 3). */
 const ARRAY = 0x80;
@@ -41,19 +41,31 @@ export class RowCursor {
 
   /** The next row's event; undefined at the end. @throws InputError when the catalogue does not describe one of the chunk's rows */
   next(): TraceEvent | undefined {
-    this.#events ??= this.#trace.eventsOf(this.#chunk);
-    return this.#events[this.#position];
+    if (this.atEnd) return undefined;
+    const kind = this.#numberedKind();
+    if (kind === undefined || fieldsOf(kind).some(({ type }) => type === "delta")) return this.#decoded();
+    // A row without differences can be read without those before it.
+    const row = decodeItem(this.#rows.subarray(this.#at, itemEnd(this.#rows, this.#at)));
+    return readRows([row], this.#time)[0];
   }
 
   /** Of which kind the next row is; undefined at the end. */
   nextKind(): EventKindName | undefined {
-    if (this.atEnd) return undefined;
+    return this.atEnd ? undefined : (this.#numberedKind() ?? this.#decoded()?.kind);
+  }
+
+  /** The next row's kind where its bytes say so in the usual way. */
+  #numberedKind(): EventKindName | undefined {
     const array = this.#rows[this.#at]!;
     const number = this.#rows[this.#at + 1]!;
-    const isShort = array >= ARRAY && array <= LONGEST_SHORT_ARRAY;
-    if (isShort && number < ONE_BYTE) return kindNumbered(number);
-    if (isShort && number === ONE_BYTE) return kindNumbered(this.#rows[this.#at + 2]!);
-    return this.next()?.kind;
+    if (array < ARRAY || array > LONGEST_SHORT_ARRAY) return undefined;
+    if (number < ONE_BYTE) return kindNumbered(number);
+    return number === ONE_BYTE ? kindNumbered(this.#rows[this.#at + 2]!) : undefined;
+  }
+
+  #decoded(): TraceEvent | undefined {
+    this.#events ??= this.#trace.eventsOf(this.#chunk);
+    return this.#events[this.#position];
   }
 
   /** Goes on behind the next row if it holds this very event; false when it holds another, or there is none. */

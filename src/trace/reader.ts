@@ -21,6 +21,11 @@ import {
 import { readRows } from "./rows.ts";
 
 const decoder = new Decoder({ useRecords: false, mapsAsObjects: true });
+
+/** The value of one item that `itemEnd` has found well-formed. */
+export function decodeItem(bytes: Uint8Array): unknown {
+  return decoder.decode(bytes);
+}
 const ascii = new TextEncoder();
 
 /** How the records behind the header begin: the head of their array, then their name. */
