@@ -1,6 +1,6 @@
 // Part: VM exits a second, from a guest that does nothing else, through the whole hypervisor.
 
-import { completeConfig } from "../src/machine/config.ts";
+import { completeConfig, type MachineConfig } from "../src/machine/config.ts";
 import { Images } from "../src/machine/images.ts";
 import { Machine } from "../src/machine/machine.ts";
 import type { TraceEvent } from "../src/trace/events.ts";
@@ -22,9 +22,8 @@ const GUESTS: Readonly<Record<string, readonly number[]>> = {
 };
 const LOAD_ADDRESS = 0x10_0000;
 /** One instruction retires an exit, so exits come at a million a virtual second, and a turn of the machine is ten thousand of them. */
-const SPEED = [1000, 1] as const;
-const WARM_UP_NS = 200_000_000;
-const MEASURED_NS = 1_000_000_000;
+export const EXIT_SPEED = [1000, 1] as const;
+const SPANS = { warmUpNs: 200_000_000, measuredNs: 1_000_000_000 };
 const PHYS32_ENTRY = 18;
 
 /** The smallest PVH kernel: ELF header, a segment that holds the note with the entry point, and the code. */
@@ -53,14 +52,15 @@ function pvhKernel(code: readonly number[]): Uint8Array {
   return new Uint8Array(bytes);
 }
 
-/** Exits in a CPU second, all events recorded or thrown away. */
-function exitRate(code: readonly number[], recorded: boolean): number {
-  const images = new Images({ kernel: { build: () => pvhKernel(code) } }, loadImage);
-  const config = completeConfig({
-    domains: [{ name: "guest", kernel: "kernel", memoryMiB: 4 }],
-    nsPerInstruction: SPEED,
-    exitCostNs: 0,
-  });
+/** Virtual time, ns: until the guest's loop is warm, and of the part that counts. */
+export interface Spans {
+  readonly warmUpNs: number;
+  readonly measuredNs: number;
+}
+
+/** Exits in a CPU second of a machine whose guest does nothing else, all events recorded or thrown away. */
+export function exitRate(machineConfig: MachineConfig, images: Images, spans: Spans, recorded: boolean): number {
+  const config = completeConfig(machineConfig);
   const writer = new TraceWriter(headerFor("exits", config, images.records()), () => {});
   let exits = 0;
   const machine = new Machine(config, images, "bench", (event: TraceEvent) => {
@@ -70,16 +70,25 @@ function exitRate(code: readonly number[], recorded: boolean): number {
   const runUntil = (ns: number): void => {
     while (machine.now < ns && machine.step()) if (writer.full) writer.closeChunk(machine.stateDigest());
   };
-  runUntil(WARM_UP_NS);
+  runUntil(spans.warmUpNs);
   const before = exits;
-  const seconds = timed(() => runUntil(WARM_UP_NS + MEASURED_NS));
+  const seconds = timed(() => runUntil(spans.warmUpNs + spans.measuredNs));
   return (exits - before) / seconds;
+}
+
+function rate(code: readonly number[], recorded: boolean): number {
+  const config = {
+    domains: [{ name: "guest", kernel: "kernel", memoryMiB: 4 }],
+    nsPerInstruction: EXIT_SPEED,
+    exitCostNs: 0,
+  };
+  return exitRate(config, new Images({ kernel: { build: () => pvhKernel(code) } }, loadImage), SPANS, recorded);
 }
 
 export function exitRates(): string {
   const rows = Object.entries(GUESTS).map(([name, code]) => [
     name,
-    ...[false, true].map((recorded) => (exitRate(code, recorded) / 1e6).toFixed(2)),
+    ...[false, true].map((recorded) => (rate(code, recorded) / 1e6).toFixed(2)),
   ]);
   return table(["M VM exits a CPU second", "not recording", "recording"], rows);
 }

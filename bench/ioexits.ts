@@ -1,23 +1,16 @@
 // Part: port I/O a second: through the whole path of a device model (exit, request, event, device, answer, event, resume) and with a device in
 // the hypervisor. The guest does nothing else.
 
-import { completeConfig } from "../src/machine/config.ts";
 import { Images } from "../src/machine/images.ts";
-import { Machine } from "../src/machine/machine.ts";
-import type { TraceEvent } from "../src/trace/events.ts";
-import { TraceWriter } from "../src/trace/writer.ts";
+import { EXIT_SPEED, exitRate } from "./exits.ts";
 import { loadImage } from "./files.ts";
-import { table, timed } from "./measure.ts";
-import { headerFor } from "./recorded.ts";
+import { table } from "./measure.ts";
 
 /** Ports that a loop reads: the keyboard controller's status, in the device model, and the 8259's mask, in the hypervisor. */
 const PORTS: Readonly<Record<string, number>> = { "device model (port 64h)": 0x64, "hypervisor (port 21h)": 0x21 };
 const FIRMWARE_SIZE = 65_536;
-/** One instruction retires an exit. */
-const SPEED = [1000, 1] as const;
 const LATENCY_NS = 1000;
-const WARM_UP_NS = 400_000_000;
-const MEASURED_NS = 1_600_000_000;
+const SPANS = { warmUpNs: 400_000_000, measuredNs: 1_600_000_000 };
 
 /** IN AL, port; JMP back: at the reset vector. */
 function firmware(port: number): Uint8Array {
@@ -26,28 +19,14 @@ function firmware(port: number): Uint8Array {
   return image;
 }
 
-/** Exits in a CPU second, all events recorded or thrown away. */
 function rate(port: number, recorded: boolean): number {
-  const images = new Images({ firmware: { build: () => firmware(port) } }, loadImage);
-  const config = completeConfig({
-    domains: [{ name: "pc", memoryMiB: 2, board: { kind: "pc", firmware: "firmware" } }],
-    nsPerInstruction: SPEED,
+  const config = {
+    domains: [{ name: "pc", memoryMiB: 2, board: { kind: "pc", firmware: "firmware" } as const }],
+    nsPerInstruction: EXIT_SPEED,
     exitCostNs: 0,
     controlDomainLatencyNs: LATENCY_NS,
-  });
-  const writer = new TraceWriter(headerFor("ioexits", config, images.records()), () => {});
-  let exits = 0;
-  const machine = new Machine(config, images, "bench", (event: TraceEvent) => {
-    if (event.kind === "vm-exit") exits++;
-    if (recorded) writer.write(event);
-  });
-  const runUntil = (ns: number): void => {
-    while (machine.now < ns && machine.step()) if (writer.full) writer.closeChunk(machine.stateDigest());
   };
-  runUntil(WARM_UP_NS);
-  const before = exits;
-  const seconds = timed(() => runUntil(WARM_UP_NS + MEASURED_NS));
-  return (exits - before) / seconds;
+  return exitRate(config, new Images({ firmware: { build: () => firmware(port) } }, loadImage), SPANS, recorded);
 }
 
 export function ioRates(): string {

@@ -1,21 +1,12 @@
 // Part: what a machine is made of, as plain data. It stands in the trace's header, so that a trace says what it ran on.
 
 import { NS_PER_SECOND } from "../core/units.ts";
+import type { DiskFault } from "../devices/block/faults.ts";
 import type { LinkOptions } from "../devices/net/link.ts";
 import type { HostConfig as NetworkHost } from "../devices/net/network.ts";
 import { check, checkedShape } from "./config-shape.ts";
 
-export interface DiskFaultConfig {
-  /** Which operations fail. */
-  readonly operation: "read" | "write" | "flush" | "discard";
-  /** First sector and number of sectors (512 bytes) that are bad; the whole disk by default. */
-  readonly sector?: number;
-  readonly count?: number;
-  /** Fail one in so many of the operations that fit, drawn from the disk's random stream; 1 fails them all. */
-  readonly oneIn?: number;
-  /** After so many failures the fault is gone; without it, it stays. */
-  readonly times?: number;
-}
+export type DiskFaultConfig = DiskFault;
 
 export interface DiskConfig {
   /** As the guest's toolstack names it: `xvda`, `xvdb`, … */

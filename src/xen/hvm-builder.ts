@@ -23,7 +23,7 @@ const MAX_FIRMWARE = 8 * 1024 * KIB;
 const MIN_MEMORY = SHADOW_END;
 
 /** Where the RAM of an HVM domain ends: what lies above belongs to devices (QEMU's i440FX: below 4 GiB). */
-export const MAX_HVM_MEMORY = 0xc000_0000;
+const MAX_HVM_MEMORY = 0xc000_0000;
 
 /**
  * Fills in a new domain.

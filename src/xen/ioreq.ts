@@ -25,8 +25,6 @@ const SLOT_SIZE = BUF_IOREQ.layouts.x86_32.size;
 /** The bit-fields of a buffered request. */
 const SIZE_SHIFT = 10;
 const ADDRESS_SHIFT = 12;
-/** Addresses that the 20 bits of a buffered request can name. */
-export const BUFFERED_END: number = 1 << 20;
 
 /** What a request asks for; one object is reused. */
 export interface IoRequest {

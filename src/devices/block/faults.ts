@@ -9,11 +9,12 @@ import { SECTOR_SIZE } from "./disk.ts";
 const EIO = 5;
 
 export interface DiskFault {
+  /** Which operations fail. */
   readonly operation: "read" | "write" | "flush" | "discard";
-  /** The bad sectors; the whole disk by default. */
+  /** First sector and number of sectors (512 bytes) that are bad; the whole disk by default. */
   readonly sector?: number;
   readonly count?: number;
-  /** One in so many of the operations that fit fails; 1, the default, fails them all. */
+  /** One in so many of the operations that fit fails, drawn from the disk's random stream; 1, the default, fails them all. */
   readonly oneIn?: number;
   /** Failures after which the fault is gone; without it, it stays. */
   readonly times?: number;
