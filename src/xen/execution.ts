@@ -27,10 +27,9 @@ import {
 } from "../cpu/vmx/exit-reasons.ts";
 import { VMCS } from "../cpu/vmx/fields.ts";
 import { VM_SUCCEED } from "../cpu/vmx/operation.ts";
-import { ERRNO_H as E } from "./abi/constants.ts";
 import type { Exit } from "./exits/exit.ts";
 import { EXIT_HANDLERS } from "./exits/index.ts";
-import { HYPERCALLS, UNKNOWN_ARGUMENTS } from "./hypercalls/index.ts";
+import { carryOut } from "./hypercalls/index.ts";
 import type { HypervisorServices } from "./services.ts";
 import type { SavedRegisters, Vcpu } from "./vcpu.ts";
 import { INTERRUPT_WINDOW, PRIMARY_BASE } from "./vmcs-setup.ts";
@@ -238,21 +237,9 @@ export class Execution {
   hypercall(vcpu: Vcpu): void {
     const host = this.#host;
     const { state } = host.processor;
-    const number = state.gpr(EAX);
-    const row = HYPERCALLS.get(number);
     const values = [state.gpr(EBX), state.gpr(ECX), state.gpr(EDX), state.gpr(ESI), state.gpr(EDI)] as const;
     const call = { host, vcpu, domain: vcpu.domain, arguments: values };
-    const result = state.cpl !== 0 ? -E.XEN_EPERM : row === undefined ? -E.XEN_ENOSYS : row.handler(call);
-    state.setGpr(EAX, result >>> 0);
-    host.emit({
-      kind: "hypercall",
-      at: host.clock.now,
-      domain: vcpu.domid,
-      vcpu: vcpu.id,
-      number,
-      arguments: values.slice(0, row?.arguments ?? UNKNOWN_ARGUMENTS),
-      result,
-    });
+    state.setGpr(EAX, carryOut(state.gpr(EAX), call, state.cpl === 0) >>> 0);
   }
 
   saveRegisters(): SavedRegisters {

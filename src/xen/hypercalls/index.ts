@@ -1,7 +1,7 @@
 // Part: the table of hypercalls (xen.h). A number without a row is -ENOSYS; so is a sub-operation without one.
 
 import { ERRNO_H as E, XEN_H } from "../abi/constants.ts";
-import type { HypercallRow } from "./call.ts";
+import type { Hypercall, HypercallRow } from "./call.ts";
 import { consoleIo } from "./console-io.ts";
 import { eventChannelOp } from "./event-channel-op.ts";
 import { grantTableOp } from "./grant-table-op.ts";
@@ -10,7 +10,7 @@ import { memoryOp } from "./memory-op.ts";
 import { schedOp, setTimerOp, vcpuOp } from "./sched-op.ts";
 import { xenVersion } from "./xen-version.ts";
 
-export const HYPERCALLS: ReadonlyMap<number, HypercallRow> = new Map<number, HypercallRow>([
+const HYPERCALLS: ReadonlyMap<number, HypercallRow> = new Map<number, HypercallRow>([
   [XEN_H.__HYPERVISOR_memory_op, { name: "memory_op", arguments: 2, handler: memoryOp }],
   [XEN_H.__HYPERVISOR_set_timer_op, { name: "set_timer_op", arguments: 2, handler: setTimerOp }],
   [XEN_H.__HYPERVISOR_xen_version, { name: "xen_version", arguments: 2, handler: xenVersion }],
@@ -27,4 +27,24 @@ export const HYPERCALLS: ReadonlyMap<number, HypercallRow> = new Map<number, Hyp
 ]);
 
 /** Arguments that the trace records of a number that names no hypercall. */
-export const UNKNOWN_ARGUMENTS = 2;
+const UNKNOWN_ARGUMENTS = 2;
+
+/**
+ * Carries out a hypercall and tells the trace.
+ * @param permitted false when the caller's privilege does not allow hypercalls
+ * @returns 0 or more, or a negative errno
+ */
+export function carryOut(number: number, call: Hypercall, permitted: boolean): number {
+  const row = HYPERCALLS.get(number);
+  const result = !permitted ? -E.XEN_EPERM : row === undefined ? -E.XEN_ENOSYS : row.handler(call);
+  call.host.emit({
+    kind: "hypercall",
+    at: call.host.clock.now,
+    domain: call.domain.domid,
+    vcpu: call.vcpu.id,
+    number,
+    arguments: call.arguments.slice(0, row?.arguments ?? UNKNOWN_ARGUMENTS),
+    result,
+  });
+  return result;
+}
