@@ -1,8 +1,8 @@
 // Part: names for the numbers in events, from the tables of the parts that own them. A number without a name is shown as a number: a guest
 // may use any.
 
+import { XENBUS_NAMES } from "../devices/split/xenbus.ts";
 import { OP, RSP } from "../devices/vbd/protocol.ts";
-import { XENBUS_NAMES } from "../devices/vbd/xenbus.ts";
 import {
   DM_OP_H,
   ERRNO_H,

@@ -2,8 +2,9 @@
 
 import { describe, expect, test } from "vitest";
 import { checkAbi } from "../../scripts/abi-check.ts";
-import { LAYOUTS, MAX_SEGMENTS, OP, RING_SIZE, RSP, SRING, VDISK_READONLY } from "../../src/devices/vbd/protocol.ts";
-import { XENBUS } from "../../src/devices/vbd/xenbus.ts";
+import { SRING } from "../../src/devices/split/sring.ts";
+import { XENBUS } from "../../src/devices/split/xenbus.ts";
+import { LAYOUTS, MAX_SEGMENTS, OP, RING_SIZE, RSP, VDISK_READONLY } from "../../src/devices/vbd/protocol.ts";
 import type { Abi, AnyStructure, Layout, Members } from "../../src/xen/abi/layout.ts";
 import { ABSOLUTE_PATH_MAX, HEADER_SIZE, PAYLOAD_MAX, RELATIVE_PATH_MAX, XS } from "../../src/xen/xenstore/wire.ts";
 

@@ -2,6 +2,8 @@
 // the x86_64 layout. A slot is copied once and decoded from the copy. Not modelled: indirect descriptors and multi-page rings, which the back
 // end does not offer.
 
+import { SRING } from "../split/sring.ts";
+
 /** BLKIF_OP_*. */
 export const OP = {
   READ: 0,
@@ -24,8 +26,6 @@ export const SECTORS_PER_PAGE = 8;
 /** VDISK_*, the bits of the `info` node. */
 export const VDISK_READONLY = 4;
 
-/** `struct blkif_sring`: its indices, and where the slots begin. */
-export const SRING = { req_prod: 0, req_event: 4, rsp_prod: 8, rsp_event: 12, slots: 64 } as const;
 /** __CONST_RING_SIZE(blkif, 4096), the same for both layouts. */
 export const RING_SIZE = 32;
 
@@ -103,9 +103,4 @@ export function encodeResponse(id: bigint, operation: number, status: number, pr
 /** Byte offset of a slot in the ring's page. */
 export function slotOffset(index: number, protocol: ProtocolName): number {
   return SRING.slots + (index & (RING_SIZE - 1)) * LAYOUTS[protocol].slot;
-}
-
-/** Slots from one free-running index to another; indices wrap at 2^32. */
-export function slotsBetween(from: number, to: number): number {
-  return (to - from) >>> 0;
 }

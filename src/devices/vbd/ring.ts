@@ -4,6 +4,7 @@
 
 import type { Emit } from "../../trace/events.ts";
 import type { DomainServices, GrantMapping } from "../../xen/backend-host.ts";
+import { SRING, slotsBetween } from "../split/sring.ts";
 import {
   decodeRequest,
   encodeResponse,
@@ -11,9 +12,7 @@ import {
   type ProtocolName,
   type Request,
   RING_SIZE,
-  SRING,
   slotOffset,
-  slotsBetween,
 } from "./protocol.ts";
 
 const FRONT = 0;

@@ -10,10 +10,11 @@ import type { Snapshotable } from "../../core/snapshot.ts";
 import type { BackendHost, GrantMapping } from "../../xen/backend-host.ts";
 import { type Disk, SECTOR_SIZE } from "../block/disk.ts";
 import { type ServiceTime, serviceNs } from "../block/service.ts";
+import { BackendEnd, type BackendEndOptions } from "../split/backend-end.ts";
+import { XENBUS, type XenbusState } from "../split/xenbus.ts";
 import { OP, type ProtocolName, type Request, RSP, VDISK_READONLY } from "./protocol.ts";
 import { accept, carryOut, type Job, type JobState, loadJob, release, saveJob } from "./requests.ts";
 import { BackRing, type RingState } from "./ring.ts";
-import { type Action, transition, XENBUS, type XenbusState } from "./xenbus.ts";
 
 /** Virtual device number of xvda: major 202, sixteen minors a disk (docs/man/xen-vbd-interface.7). */
 const XVD_MAJOR = 202 << 8;
@@ -35,8 +36,7 @@ export interface VbdOptions {
   readonly readOnly: boolean;
   readonly service: ServiceTime;
   readonly random: RandomStream;
-  /** Gives the front end's or back end's directory to its owner and lets the other end read it. */
-  readonly grant: (path: string, owner: number, reader: number) => void;
+  readonly grant: BackendEndOptions["grant"];
 }
 
 interface Waiting {
@@ -57,10 +57,8 @@ export class Vbd implements Snapshotable<VbdState> {
   readonly #host: BackendHost;
   readonly #options: VbdOptions;
   readonly #number: number;
-  readonly #front: string;
-  readonly #back: string;
+  readonly #end: BackendEnd;
   readonly #alarm: Alarm;
-  #state: XenbusState = XENBUS.Initialising;
   #ring: BackRing | undefined;
   #page: GrantMapping | undefined;
   #port = -1;
@@ -74,29 +72,31 @@ export class Vbd implements Snapshotable<VbdState> {
     this.#options = options;
     const { frontDomid, device } = options;
     this.#number = XVD_MAJOR + MINORS * (device.charCodeAt(3) - "a".charCodeAt(0));
-    this.#front = `/local/domain/${frontDomid}/device/vbd/${this.#number}`;
-    this.#back = `/local/domain/${host.domid}/backend/vbd/${frontDomid}/${this.#number}`;
+    this.#end = new BackendEnd(host, {
+      kind: "vbd",
+      frontDomid,
+      device: this.#number,
+      grant: options.grant,
+      connect: () => this.#connect(),
+      release: () => {
+        this.#releasing = true;
+        this.#releaseWhenIdle();
+      },
+    });
     this.#alarm = host.clock.alarm(`vbd ${frontDomid}/${device}`, () => this.#complete());
   }
 
   /** Writes the nodes of both ends, as a toolstack does for a new device, and offers the device. */
   plug(): void {
-    const { xenstore } = this.#host;
-    const { frontDomid, device, disk, readOnly, grant } = this.#options;
+    const { device, disk, readOnly } = this.#options;
     const front = {
-      backend: this.#back,
-      "backend-id": this.#host.domid,
-      state: XENBUS.Initialising,
       "virtual-device": this.#number,
       "device-type": "disk",
     };
     const back = {
-      frontend: this.#front,
-      "frontend-id": frontDomid,
       online: 1,
       removable: 0,
       bootable: 1,
-      state: XENBUS.Initialising,
       dev: device,
       type: "phy",
       mode: readOnly ? "r" : "w",
@@ -112,81 +112,33 @@ export class Vbd implements Snapshotable<VbdState> {
       "physical-sector-size": SECTOR_SIZE,
       info: readOnly ? VDISK_READONLY : 0,
     };
-    for (const [home, owner, reader, nodes] of [
-      [this.#front, frontDomid, this.#host.domid, front],
-      [this.#back, this.#host.domid, frontDomid, back],
-    ] as const) {
-      xenstore.write(home, "");
-      grant(home, owner, reader);
-      for (const [name, value] of Object.entries(nodes)) xenstore.write(`${home}/${name}`, String(value));
-    }
-    this.#switchTo(XENBUS.InitWait);
-    this.#watch();
-  }
-
-  #watch(): void {
-    this.#host.xenstore.watch(`${this.#front}/state`, `vbd ${this.#number}`, () => this.#frontChanged());
-  }
-
-  #frontChanged(): void {
-    const state = this.#frontState();
-    this.#host.emit({
-      kind: "xenbus-state",
-      at: this.#host.clock.now,
-      domain: this.#options.frontDomid,
-      device: `vbd/${this.#number}`,
-      side: 0,
-      state: Math.max(state, 0),
-    });
-    this.#act(transition(this.#state, state));
-  }
-
-  #act(action: Action): void {
-    switch (action) {
-      case "stay":
-        break;
-      case "offer":
-        this.#switchTo(XENBUS.InitWait);
-        break;
-      case "connect":
-        this.#connect();
-        break;
-      case "close":
-        this.#switchTo(XENBUS.Closing);
-        break;
-      case "release":
-        this.#releasing = true;
-        this.#releaseWhenIdle();
-        break;
-      default:
-        action satisfies never;
-    }
+    this.#end.plug(front, back);
   }
 
   /** Takes the ring that the front end names; nodes that are nonsense or grants that do not map close the device. */
   #connect(): void {
     const { frontDomid } = this.#options;
-    const reference = this.#frontNumber("ring-ref");
-    const remotePort = this.#frontNumber("event-channel");
-    const protocol = this.#host.xenstore.read(`${this.#front}/protocol`) ?? "x86_32-abi";
+    const reference = this.#end.frontNumber("ring-ref");
+    const remotePort = this.#end.frontNumber("event-channel");
+    const protocol = this.#end.frontText("protocol") ?? "x86_32-abi";
     if (reference === undefined || remotePort === undefined || !isProtocol(protocol)) {
-      this.#switchTo(XENBUS.Closing);
+      this.#end.switchTo(XENBUS.Closing);
       return;
     }
     const page = this.#host.mapGrant(frontDomid, reference, false);
     if (typeof page === "number") {
-      this.#switchTo(XENBUS.Closing);
+      this.#end.switchTo(XENBUS.Closing);
       return;
     }
     const port = this.#host.bindInterdomain(frontDomid, remotePort, () => this.#serve());
     if (port < 0) {
       page.unmap();
-      this.#switchTo(XENBUS.Closing);
+      this.#end.switchTo(XENBUS.Closing);
       return;
     }
     this.#port = port;
     this.#adoptRing(page, protocol);
-    this.#switchTo(XENBUS.Connected);
+    this.#end.switchTo(XENBUS.Connected);
     this.#serve();
   }
 
@@ -197,19 +149,14 @@ export class Vbd implements Snapshotable<VbdState> {
     this.#ring = new BackRing(options, state);
   }
 
-  #frontNumber(name: string): number | undefined {
-    const text = this.#host.xenstore.read(`${this.#front}/${name}`);
-    return text !== undefined && /^\d{1,10}$/.test(text) && Number(text) <= 0xffff_ffff ? Number(text) : undefined;
-  }
-
   #serve(): void {
-    if (this.#ring === undefined || this.#state !== XENBUS.Connected || this.#releasing) return;
+    if (this.#ring === undefined || this.#end.state !== XENBUS.Connected || this.#releasing) return;
     const ring = this.#ring;
     if (!ring.take((request) => this.#start(ring, request))) {
       // The indices are nonsense: this device is shut, and only this device.
       this.#host.unbind(this.#port);
       this.#port = -1;
-      this.#switchTo(XENBUS.Closing);
+      this.#end.switchTo(XENBUS.Closing);
       return;
     }
     ring.push();
@@ -279,33 +226,12 @@ export class Vbd implements Snapshotable<VbdState> {
     this.#port = -1;
     this.#page?.unmap();
     this.#page = undefined;
-    this.#switchTo(XENBUS.Closed);
-    // The front end may have asked for a new connection while the last operations were landing.
-    this.#act(transition(this.#state, this.#frontState()));
-  }
-
-  /** −1 when it is nonsense. */
-  #frontState(): number {
-    const text = this.#host.xenstore.read(`${this.#front}/state`);
-    return text === undefined ? XENBUS.Unknown : /^\d{1,2}$/.test(text) ? Number(text) : -1;
-  }
-
-  #switchTo(state: XenbusState): void {
-    this.#state = state;
-    this.#host.xenstore.write(`${this.#back}/state`, String(state));
-    this.#host.emit({
-      kind: "xenbus-state",
-      at: this.#host.clock.now,
-      domain: this.#options.frontDomid,
-      device: `vbd/${this.#number}`,
-      side: 1,
-      state,
-    });
+    this.#end.released();
   }
 
   save(): VbdState {
     return {
-      state: this.#state,
+      state: this.#end.state,
       port: this.#port,
       releasing: this.#releasing,
       ring: this.#ring?.save() ?? null,
@@ -321,7 +247,7 @@ export class Vbd implements Snapshotable<VbdState> {
         throw new InputError(`grant handle ${handle} is not mapped`, "snapshot of a block device");
       return mapping;
     };
-    this.#state = state.state as XenbusState;
+    this.#end.load(state.state as XenbusState);
     this.#waiting = state.waiting.map(({ dueNs, serviceNs: time, job }) => ({
       dueNs,
       serviceNs: time,

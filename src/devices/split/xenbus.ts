@@ -1,4 +1,4 @@
-// Part: the life of a back end as a table (xen/include/public/io/xenbus.h; the block back end's part of it in io/blkif.h, "State Diagrams").
+// Part: the life of a back end as a table (xen/include/public/io/xenbus.h; io/blkif.h, "State Diagrams"), for block and network devices alike.
 // For each state of the back end, what it does when the front end is seen in a state.
 
 /** `enum xenbus_state`. */

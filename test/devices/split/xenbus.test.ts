@@ -2,7 +2,7 @@
 // frontend_changed) is written down here once more, in another form than the table's.
 
 import { expect, test } from "vitest";
-import { transition, XENBUS, XENBUS_NAMES, type XenbusState } from "../../../src/devices/vbd/xenbus.ts";
+import { transition, XENBUS, XENBUS_NAMES, type XenbusState } from "../../../src/devices/split/xenbus.ts";
 
 function expected(own: number, front: number): string {
   const { Unknown, Initialising, InitWait, Initialised, Connected, Closing, Closed } = XENBUS;

@@ -1,0 +1,140 @@
+// Part: a back end's end of the xenbus (xen/include/public/io/xenbus.h): the nodes of both ends as a toolstack writes them, the watch on
+// the front end's state, and what follows from it by the table in xenbus.ts. Devices say what it is to connect and to let go.
+
+import type { BackendHost } from "../../xen/backend-host.ts";
+import { type Action, transition, XENBUS, type XenbusState } from "./xenbus.ts";
+
+export interface BackendEndOptions {
+  /** The directory's name in xenstore. */
+  readonly kind: "vbd" | "vif";
+  readonly frontDomid: number;
+  /** Virtual device number, or handle. */
+  readonly device: number;
+  /** Gives the front end's or back end's directory to its owner and lets the other end read it. */
+  readonly grant: (path: string, owner: number, reader: number) => void;
+  /** The front end has said where its rings are. */
+  readonly connect: () => void;
+  /** The front end is gone: `released` is to be called when nothing of its memory is held any more, at once or later. */
+  readonly release: () => void;
+}
+
+/** Values by names of nodes. */
+export type Nodes = Readonly<Record<string, string | number>>;
+
+export class BackendEnd {
+  readonly #host: BackendHost;
+  readonly #options: BackendEndOptions;
+  /** Home directories in xenstore. */
+  readonly front: string;
+  readonly back: string;
+  /** What the trace calls the device: `vif/0`. */
+  readonly name: string;
+  #state: XenbusState = XENBUS.Initialising;
+
+  constructor(host: BackendHost, options: BackendEndOptions) {
+    this.#host = host;
+    this.#options = options;
+    const { kind, frontDomid, device } = options;
+    this.name = `${kind}/${device}`;
+    this.front = `/local/domain/${frontDomid}/device/${kind}/${device}`;
+    this.back = `/local/domain/${host.domid}/backend/${kind}/${frontDomid}/${device}`;
+  }
+
+  get state(): XenbusState {
+    return this.#state;
+  }
+
+  /** Writes the nodes of both ends, as a toolstack does for a new device, and offers the device. */
+  plug(front: Nodes, back: Nodes): void {
+    const { frontDomid, grant } = this.#options;
+    const { domid, xenstore } = this.#host;
+    const initial = XENBUS.Initialising;
+    for (const [home, owner, reader, nodes] of [
+      [this.front, frontDomid, domid, { backend: this.back, "backend-id": domid, state: initial, ...front }],
+      [this.back, domid, frontDomid, { frontend: this.front, "frontend-id": frontDomid, state: initial, ...back }],
+    ] as const) {
+      xenstore.write(home, "");
+      grant(home, owner, reader);
+      for (const [name, value] of Object.entries(nodes)) xenstore.write(`${home}/${name}`, String(value));
+    }
+    this.switchTo(XENBUS.InitWait);
+    xenstore.watch(`${this.front}/state`, this.name, () => this.#frontChanged());
+  }
+
+  /** A node of the front end as it wrote it. */
+  frontText(name: string): string | undefined {
+    return this.#host.xenstore.read(`${this.front}/${name}`);
+  }
+
+  /** A node of the front end that is a number of 32 bits in decimal; undefined when it is not. */
+  frontNumber(name: string): number | undefined {
+    const text = this.frontText(name);
+    return text !== undefined && /^\d{1,10}$/.test(text) && Number(text) <= 0xffff_ffff ? Number(text) : undefined;
+  }
+
+  /** Writes a node of the back end. */
+  write(name: string, value: string | number): void {
+    this.#host.xenstore.write(`${this.back}/${name}`, String(value));
+  }
+
+  switchTo(state: XenbusState): void {
+    this.#state = state;
+    this.write("state", state);
+    this.#tell(1, state);
+  }
+
+  /** Nothing of the front end's memory is held any more. */
+  released(): void {
+    this.switchTo(XENBUS.Closed);
+    // The front end may have asked for a new connection meanwhile.
+    this.#act(transition(this.#state, this.#frontState()));
+  }
+
+  load(state: XenbusState): void {
+    this.#state = state;
+  }
+
+  #frontChanged(): void {
+    const state = this.#frontState();
+    this.#tell(0, Math.max(state, 0));
+    this.#act(transition(this.#state, state));
+  }
+
+  #act(action: Action): void {
+    switch (action) {
+      case "stay":
+        break;
+      case "offer":
+        this.switchTo(XENBUS.InitWait);
+        break;
+      case "connect":
+        this.#options.connect();
+        break;
+      case "close":
+        this.switchTo(XENBUS.Closing);
+        break;
+      case "release":
+        this.#options.release();
+        break;
+      default:
+        action satisfies never;
+    }
+  }
+
+  /** −1 when it is nonsense. */
+  #frontState(): number {
+    const text = this.frontText("state");
+    return text === undefined ? XENBUS.Unknown : /^\d{1,2}$/.test(text) ? Number(text) : -1;
+  }
+
+  #tell(side: number, state: number): void {
+    this.#host.emit({
+      kind: "xenbus-state",
+      at: this.#host.clock.now,
+      domain: this.#options.frontDomid,
+      device: this.name,
+      side,
+      state,
+    });
+  }
+}
