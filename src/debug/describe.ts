@@ -136,9 +136,14 @@ export function describeDetail(event: TraceEvent): string {
 const KIND_WIDTH = Math.max(...Object.keys(EVENT_KINDS).map(({ length }) => length));
 const TIME_WIDTH = 18;
 
-/** "       1.234567 ms  hypercall        d1v0 sched_op(SCHEDOP_yield, 0x0) = 0" */
-export function describeEvent(event: TraceEvent): string {
-  return `${formatTime(event.at).padStart(TIME_WIDTH)}  ${event.kind.padEnd(KIND_WIDTH)}  ${describeDetail(event)}`;
+/**
+ * "       1.234567 ms  hypercall        d1v0 sched_op(SCHEDOP_yield, 0x0) = 0"
+ * @param note what else is known of the event, put behind it
+ */
+export function describeEvent(event: TraceEvent, note?: string): string {
+  const detail = describeDetail(event);
+  const line = `${formatTime(event.at).padStart(TIME_WIDTH)}  ${event.kind.padEnd(KIND_WIDTH)}  ${detail}`;
+  return note === undefined ? line : `${line}: ${note}`;
 }
 
 /** The event as JSON on one line: BigInts as decimal text, bytes as hexadecimal text. */

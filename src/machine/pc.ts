@@ -22,8 +22,8 @@ import type { Images } from "./images.ts";
 const VCPUS = 1;
 const COM1_PORT = 0x3f8;
 /** Where a card goes unless the configuration says so: as QEMU's first card. */
-const PCI_SLOT = 3;
-const ISA_PORT = 0x300;
+export const PCI_SLOT = 3;
+export const ISA_PORT = 0x300;
 const ISA_IRQ = 9;
 
 /** What a domain's card is called: its alarm, random stream, part of the snapshot and station have this name. */

@@ -3,7 +3,10 @@
 import type { Command } from "commander";
 import { InputError } from "../../core/errors.ts";
 import { describeEvent, eventJson } from "../../debug/describe.ts";
+import { PortNames } from "../../debug/port-names.ts";
+import { completeConfig, type MachineConfig } from "../../machine/config.ts";
 import { EVENT_KINDS, type EventKindName, type TraceEvent } from "../../trace/events.ts";
+import type { Trace } from "../../trace/reader.ts";
 import type { Context } from "../context.ts";
 import { openTrace, tellDamage } from "../traces.ts";
 import { TRACE_ARGUMENT, timeArgument } from "./arguments.ts";
@@ -35,17 +38,28 @@ async function events(context: Context, file: string, options: Options): Promise
   const kinds = options.kind === undefined ? undefined : parseKinds(options.kind);
   const wanted = ({ at, kind }: TraceEvent): boolean => at >= from && at <= to && (kinds?.has(kind) ?? true);
   const trace = openTrace(context, file);
-  const line = json ? eventJson : describeEvent;
+  const names = json ? undefined : portNames(trace);
   for (const chunk of trace.chunks) {
-    if (chunk.toNs < from || chunk.fromNs > to) continue;
+    if (chunk.fromNs > to) break;
+    // Names of ports depend on what the guest did before.
+    if (chunk.toNs < from && names === undefined) continue;
     let text = "";
-    for (const event of trace.eventsOf(chunk)) if (wanted(event)) text += `${line(event)}\n`;
+    for (const event of trace.eventsOf(chunk)) {
+      const name = names?.next(event);
+      if (wanted(event)) text += `${json ? eventJson(event) : describeEvent(event, name)}\n`;
+    }
     host.out(text);
     // Between chunks the reader may say that it has seen enough.
     await host.pause(0);
     if (host.outClosed()) return;
   }
   tellDamage(context, trace, file);
+}
+
+/** Undefined where no domain has a board. */
+function portNames({ header }: Trace): PortNames | undefined {
+  const machine = completeConfig(header.machine as MachineConfig);
+  return machine.domains.some(({ board }) => board !== undefined) ? new PortNames(machine) : undefined;
 }
 
 function parseKinds(text: string): Set<EventKindName> {

@@ -40,7 +40,7 @@ export interface Dp8390Wires {
   readonly interrupt: (level: boolean) => void;
 }
 
-const PAGE_SHIFT = 6;
+export const PAGE_SHIFT = 6;
 /** Loopbacks inside the chip run at the cable's rate, 10 Mbit/s. */
 const BYTE_NS = 800;
 

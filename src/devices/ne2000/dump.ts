@@ -1,6 +1,7 @@
 // Part: registers as text, from the register table: a dump of the chip, and names for single accesses.
 
-import { fieldValue } from "./dp8390.ts";
+import { fieldValue, PAGE_SHIFT } from "./dp8390.ts";
+import { DATA_PORT, RESET_PORT } from "./ports.ts";
 import { REGISTERS, type RegisterRow } from "./registers.ts";
 import type { Dp8390State } from "./state.ts";
 
@@ -34,21 +35,30 @@ export function describeValue(row: RegisterRow, value: number): string {
   return [`0x${value.toString(16).padStart(2, "0")}`, ...names].join(" ");
 }
 
-/** Names a card's port accesses one after another; the page that CR selected is remembered between them. */
+/** Names a card's port accesses. The page that CR selects is followed from access to access. */
 export class AccessNames {
-  readonly #base: number;
   #page = 0;
 
-  /** @param base the card's first port */
-  constructor(base: number) {
-    this.#base = base;
+  /** What an access reaches: `ISR`, with what it writes `CR = 0x62 PS0 RD2 STA`; wider accesses reach several registers. */
+  describe(offset: number, width: number, isWrite: boolean, value?: number): string {
+    const names: string[] = [];
+    for (let index = 0; index < width && offset + index < DATA_PORT; index++) {
+      const row = registerAt(this.#page, offset + index, isWrite);
+      const byte = value === undefined ? "" : describeByte(row, (value >>> (8 * index)) & 0xff);
+      names.push(`${row?.name ?? "reserved"}${byte}`);
+    }
+    if (names.length > 0) return names.join(", ");
+    return offset < RESET_PORT ? "data port" : "reset port";
   }
 
-  /** `ISR = 0x41 RDC PRX` for a write, `ISR: 0x41 RDC PRX` for a read; undefined for ports that are not the card's registers. */
-  describe(port: number, isWrite: boolean, value: number): string | undefined {
-    const row = registerAt(this.#page, port - this.#base, isWrite);
-    if (row === undefined) return undefined;
-    if (row.name === "CR" && isWrite) this.#page = (value >> 6) & 3;
-    return `${row.name}${isWrite ? " =" : ":"} ${describeValue(row, value & 0xff)}`;
+  /** An access takes place: a write to CR or a reset may select another page. */
+  follow(offset: number, isWrite: boolean, value: number): void {
+    if (offset === 0 && isWrite) this.#page = (value >> PAGE_SHIFT) & 3;
+    else if (offset >= RESET_PORT && !isWrite) this.#page = 0;
   }
+}
+
+/** ` = 0x41 RDC PRX` */
+function describeByte(row: RegisterRow | undefined, value: number): string {
+  return row === undefined ? "" : ` = ${describeValue(row, value)}`;
 }

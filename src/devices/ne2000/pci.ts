@@ -14,7 +14,8 @@ const BAR0 = 0x10;
 /** Realtek's vendor and the chip's device number, little-endian. */
 const IDENTITY = [0xec, 0x10, 0x29, 0x80] as const;
 
-const REGISTERS = [
+/** Its configuration space. */
+export const RTL8029_CONFIG = [
   { offset: PCI.VENDOR_ID, name: "VID, DID", bytes: IDENTITY, section: "6.2.1" },
   { offset: PCI.COMMAND, name: "COMMAND", bytes: [0x00, 0x00], writable: [COMMAND_IO, 0x00], section: "6.2.2" },
   // DEVSEL# timing medium.
@@ -27,6 +28,19 @@ const REGISTERS = [
   { offset: PCI.INTERRUPT_LINE, name: "ILR", bytes: [0x00], writable: [0xff], section: "6.2.4" },
   { offset: PCI.INTERRUPT_PIN, name: "IPR", bytes: [0x01], section: "6.2.4" },
 ] as const;
+
+interface PortRange {
+  readonly first: number;
+  readonly length: number;
+}
+
+/** The ports that the card's configuration space has it answer. */
+export function rtl8029Ports(config: ConfigSpace): PortRange | undefined {
+  if ((config.read(PCI.COMMAND, 1) & COMMAND_IO) === 0) return undefined;
+  const first = (config.read(BAR0, 4) & ~(PORT_COUNT - 1)) >>> 0;
+  // The processor has 65,536 ports; at port 0 a range counts as not placed yet.
+  return first > 0 && first <= 0x1_0000 - PORT_COUNT ? { first, length: PORT_COUNT } : undefined;
+}
 
 export interface PciCardState {
   config: Uint8Array;
@@ -47,7 +61,7 @@ export class Rtl8029Card implements PciFunction, Snapshotable<PciCardState> {
   /** @param address the station address @throws InputError when it is none */
   constructor(name: string, wires: PciCardWires, address: string) {
     this.name = name;
-    this.#config = new ConfigSpace(name, REGISTERS);
+    this.#config = new ConfigSpace(name, RTL8029_CONFIG);
     const pin = wires.inta.source(name);
     this.chip = new Dp8390(name, { ...wires, interrupt: (level) => pin.set(level) }, { address, variant: "rtl8029" });
     this.io = new Ne2000Ports(this.chip);
@@ -61,11 +75,8 @@ export class Rtl8029Card implements PciFunction, Snapshotable<PciCardState> {
     this.#config.write(offset, width, value);
   }
 
-  ioRange(): { readonly first: number; readonly length: number } | undefined {
-    if ((this.#config.read(PCI.COMMAND, 1) & COMMAND_IO) === 0) return undefined;
-    const first = (this.#config.read(BAR0, 4) & ~(PORT_COUNT - 1)) >>> 0;
-    // The processor has 65,536 ports; at port 0 a range counts as not placed yet.
-    return first > 0 && first <= 0x1_0000 - PORT_COUNT ? { first, length: PORT_COUNT } : undefined;
+  ioRange(): PortRange | undefined {
+    return rtl8029Ports(this.#config);
   }
 
   save(): PciCardState {

@@ -5,8 +5,8 @@ import type { Dp8390 } from "./dp8390.ts";
 
 export const PORT_COUNT = 32;
 /** The data port answers at eight addresses, the reset port at the next eight: the card does not decode the lower lines. */
-const DATA_PORT = 0x10;
-const RESET_PORT = 0x18;
+export const DATA_PORT = 0x10;
+export const RESET_PORT = 0x18;
 
 /** The ports as the bus sees them. Registers are eight bits wide: a wider access is as many accesses, one after another. */
 export class Ne2000Ports implements BusDevice {

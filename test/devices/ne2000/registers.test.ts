@@ -65,12 +65,21 @@ test("an access is named by page, offset and direction", () => {
 });
 
 test("a run of accesses is named with the pages that the guest selects", () => {
-  const names = new AccessNames(0x300);
-  expect(names.describe(0x307, true, 0xff)).toBe("ISR = 0xff RST RDC CNT OVW TXE RXE PTX PRX");
-  expect(names.describe(0x300, true, 0x62)).toBe("CR = 0x62 PS0 RD2 STA");
-  expect(names.describe(0x307, false, 0x46)).toBe("CURR: 0x46");
-  expect(names.describe(0x300, true, 0x22)).toBe("CR = 0x22 RD2 STA");
-  expect(names.describe(0x304, false, 0x01)).toBe("TSR: 0x01 PTX");
-  expect(names.describe(0x310, false, 0x01)).toBeUndefined();
-  expect(names.describe(0x2ff, false, 0x01)).toBeUndefined();
+  const names = new AccessNames();
+  const write = (offset: number, value: number) => {
+    const text = names.describe(offset, 1, true, value);
+    names.follow(offset, true, value);
+    return text;
+  };
+  expect(write(7, 0xff)).toBe("ISR = 0xff RST RDC CNT OVW TXE RXE PTX PRX");
+  expect(write(0, 0x62)).toBe("CR = 0x62 PS0 RD2 STA");
+  expect(names.describe(7, 1, false)).toBe("CURR");
+  expect(names.describe(7, 1, false, 0x46)).toBe("CURR = 0x46");
+  expect(write(0, 0x22)).toBe("CR = 0x22 RD2 STA");
+  expect(names.describe(4, 1, false, 0x01)).toBe("TSR = 0x01 PTX");
+  expect(names.describe(10, 2, true, 0x0140)).toBe("RBCR0 = 0x40, RBCR1 = 0x01");
+  expect(names.describe(16, 2, false)).toBe("data port");
+  write(0, 0x62);
+  names.follow(31, false, 0);
+  expect(names.describe(7, 1, false)).toBe("ISR");
 });
