@@ -67,9 +67,13 @@ const DESCRIBE: { readonly [K in EventKindName]: (event: EventOf<K>) => string }
     const ids = `${requestId === 0 ? "" : ` request ${requestId}`}${transaction === 0 ? "" : ` transaction ${transaction}`}`;
     return `d${domain} ${reply ? "<-" : "->"} ${xenstoreTypeName(type)}${ids} ${shown(payload)}`;
   },
-  "blkif-request": ({ domain, device, side, index, operation, id, sector, segments }) =>
-    `d${domain} ${blockDeviceName(device)} ${sideName(side)} #${index} ${blockOperationName(operation)} id ${id} ` +
-    `sector ${sector}${describeSegments(segments)}`,
+  "blkif-request": (event) => {
+    const { domain, device, side, index, operation, id, sector, segments } = event;
+    return (
+      `d${domain} ${blockDeviceName(device)} ${sideName(side)} #${index} ${blockOperationName(operation)} id ${id} ` +
+      `sector ${sector}${describeRequest(event)}${describeSegments(segments)}`
+    );
+  },
   "blkif-response": ({ domain, device, side, index, operation, id, status }) =>
     `d${domain} ${blockDeviceName(device)} ${sideName(side)} #${index} ${blockOperationName(operation)} id ${id} ` +
     blockStatusName(status),
@@ -95,6 +99,17 @@ const DESCRIBE: { readonly [K in EventKindName]: (event: EventOf<K>) => string }
   "ioreq-answer": (event) =>
     `${vcpuName(event)} ${event.refused === undefined ? (event.data === undefined ? "done" : hex(event.data)) : `refused: ${oneLine(event.refused)}`}`,
   "device-output": ({ domain, device, data }) => `d${domain} ${oneLine(device)} ${shown(data)}`,
+  "blkif-segments": ({ domain, device, index, ref, segments }) =>
+    `d${domain} ${blockDeviceName(device)} #${index} from ref ${ref}${describeSegments(segments)}`,
+  "blkif-refusal": ({ domain, device, id, reason }) =>
+    `d${domain} ${blockDeviceName(device)} id ${id}: ${oneLine(reason)}`,
+  "ring-notify": ({ domain, ring, sent }) =>
+    `d${domain} ${oneLine(ring)} ${sent ? "notifies the front end" : "need not notify"}`,
+  "xenbus-error": ({ domain, device, errno, message }) =>
+    `d${domain} ${oneLine(device)} ${resultName(-errno)}: ${oneLine(message)}`,
+  "device-plug": ({ domain, device, change }) => `d${domain} ${oneLine(device)} ${oneLine(change)}`,
+  "bios-area": ({ domain, address, size, readsRam, writesRam }) =>
+    `d${domain} ${hex(address)}..${hex(address + size - 1)}: reads from ${readsRam ? "RAM" : "the bus"}, writes to ${writesRam ? "RAM" : "the bus"}`,
   end: ({ reason, retired }) => `${oneLine(reason)}, ${plural(retired, "instruction")} retired`,
 };
 
@@ -116,6 +131,13 @@ function describeIoRequest(event: EventOf<"ioreq">): string {
   const repeated = count === undefined ? "" : ` x ${count}${down === true ? " downwards" : ""}`;
   const value = data === undefined ? "" : `, ${pointer === true ? "data at" : "value"} ${hex(data)}`;
   return `${what}${repeated}${value}${buffered === true ? ", buffered" : ""}`;
+}
+
+function describeRequest({ count, discard, indirect }: EventOf<"blkif-request">): string {
+  const segments = count === undefined ? "" : `, ${plural(count, "segment")}`;
+  if (indirect === undefined) return `${segments}${discard === undefined ? "" : `+${discard}`}`;
+  const [operation = 0, ...refs] = indirect;
+  return `, ${blockOperationName(operation)}${segments} in ref ${refs.join(" ")}`;
 }
 
 /** Segments as the catalogue lists them: gref, first, last, each three numbers. */

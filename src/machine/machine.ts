@@ -288,6 +288,8 @@ export class Machine implements Snapshotable<MachineState> {
       name,
       memorySize: config.memoryMiB * MIB,
       boot: board.firmware === undefined ? pvhKernel(config, images) : { firmware: images.bytes(board.firmware) },
+      // A board without PCI has no PAM registers.
+      shadowed: board.kind === "isapc",
       showsXen: board.showsXen ?? false,
     });
     this.#domains.set(name, domain);

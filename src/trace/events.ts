@@ -117,7 +117,7 @@ export const EVENT_KINDS = kinds({
   },
   "blkif-request": {
     id: 13,
-    what: "a block request in the ring (io/blkif.h): side 0 as the front end published it, 1 as the back end fetched it; segments: gref, first, last for each",
+    what: "a block request in the ring (io/blkif.h): side 0 as the front end published it, 1 as the back end fetched it; segments: gref, first, last for each; count: nr_segments where it is not theirs; discard: nr_sectors; indirect: indirect_op, then indirect_grefs",
     fields: {
       domain: "uint",
       device: "uint",
@@ -127,6 +127,9 @@ export const EVENT_KINDS = kinds({
       id: "u64",
       sector: "u64",
       segments: "uints",
+      count: "uint?",
+      discard: "u64?",
+      indirect: "uints?",
     },
   },
   "blkif-response": {
@@ -226,6 +229,36 @@ export const EVENT_KINDS = kinds({
     id: 28,
     what: "bytes that a domain's device sent out: a UART (com1, com2) or the debug console (debug)",
     fields: { domain: "uint", device: "text", data: "bytes" },
+  },
+  "ring-notify": {
+    id: 50,
+    what: "a back end published responses; sent: whether the front end's rsp_event asked for a notification (io/ring.h)",
+    fields: { domain: "uint", ring: "text", sent: "bool" },
+  },
+  "blkif-segments": {
+    id: 53,
+    what: "a back end fetched segments of an indirect request from a granted page; index: of the request; segments: gref, first, last for each",
+    fields: { domain: "uint", device: "uint", index: "delta", ref: "uint", segments: "uints" },
+  },
+  "blkif-refusal": {
+    id: 54,
+    what: "why a back end does not carry out a block request",
+    fields: { domain: "uint", device: "uint", id: "u64", reason: "text" },
+  },
+  "xenbus-error": {
+    id: 51,
+    what: "a back end cannot serve its front end and closes (xenbus_dev_fatal); errno is positive",
+    fields: { domain: "uint", device: "text", errno: "uint", message: "text" },
+  },
+  "device-plug": {
+    id: 52,
+    what: "a toolstack's change of a guest's device: plugged in, unplug asked for, removed, gone",
+    fields: { domain: "uint", device: "text", change: "text" },
+  },
+  "bios-area": {
+    id: 70,
+    what: "the chipset changed what reads and writes of a part of C0000h to FFFFFh reach: RAM, or else the bus with its ROMs",
+    fields: { domain: "uint", address: "uint", size: "uint", readsRam: "bool", writesRam: "bool" },
   },
 });
 

@@ -94,6 +94,13 @@ export class DeviceModelHost {
     this.#platform.controllers.setIsaIrqLevel(irq, level);
   }
 
+  /** Sets whether reads and writes of a part of C0000h to FFFFFh, whole pages, reach RAM or the bus. */
+  mapBiosArea(address: number, size: number, readsRam: boolean, writesRam: boolean): void {
+    const { clock, domid: domain, emit } = this;
+    if (this.#platform.biosArea?.set(address, size, readsRam, writesRam) !== true) return;
+    emit({ kind: "bios-area", at: clock.now, domain, address, size, readsRam, writesRam });
+  }
+
   /** The domain's processor was reset by a device (SCHEDOP_remote_shutdown): Xen's tool stack would build it anew. */
   reset(): void {
     this.#hypervisor.shutdown(this.#domain, SCHED_H.SHUTDOWN_reboot);

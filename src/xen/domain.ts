@@ -51,11 +51,27 @@ export interface HvmDomainConfig {
   readonly memorySize: number;
   /** Firmware, whose image ends at 4 GiB and which starts at the reset vector; or a kernel, without any firmware. */
   readonly boot: { readonly firmware: Uint8Array } | PvhKernel;
+  /** The firmware's end is copied to RAM below 1 MiB, as boards without PAM registers have it; else it is seen there through the bus. */
+  readonly shadowed: boolean;
   /** Whether the guest finds Xen: CPUID leaves, hypercall page, hypercalls. */
   readonly showsXen: boolean;
 }
 
-export type DomainConfig = PvhDomainConfig | HvmDomainConfig;
+/** A domain whose kernel is a program of ringback's host; see model/kernel.ts. */
+export interface ModelDomainConfig {
+  readonly kind: "model";
+  readonly name: string;
+  readonly domid?: number;
+  /** Pages of memory. */
+  readonly pages: number;
+}
+
+export type DomainConfig = PvhDomainConfig | HvmDomainConfig | ModelDomainConfig;
+
+/** What takes upcalls in place of a vCPU. */
+export interface ModelUpcall {
+  upcall(): void;
+}
 
 export type DomainStatus = "running" | "shutdown" | "crashed" | "destroyed";
 
@@ -140,6 +156,8 @@ export class Domain implements GrantOwner, EventSink {
   store: BootRing = { gfn: 0, port: 0 };
   /** Of an HVM domain. */
   platform: Platform | undefined = undefined;
+  /** Of a model domain. */
+  model: ModelUpcall | undefined = undefined;
   #callback: CallbackVia = { type: "none" };
   readonly #sink: UpcallSink;
 

@@ -1,10 +1,11 @@
 // Part: the builder of HVM domains. RAM from 0 with a hole for the VGA frame buffer, the firmware at the top of 4 GiB as ROM and its end once more
-// below 1 MiB as RAM, where it may write: as QEMU's PC has it after the firmware has unlocked its shadow. The special pages are where Xen's
-// tool stack puts them. Without firmware a kernel starts at its PVH entry, as with QEMU's -kernel. Not modelled: write protection of the shadow (PAM registers), memory above 4 GiB.
+// below 1 MiB, in front of RAM (bios-area.ts) or copied into it. The special pages are where Xen's tool stack puts them. Without firmware a
+// kernel starts at its PVH entry, as with QEMU's -kernel. Not modelled: memory above 4 GiB.
 
 import { InputError } from "../core/errors.ts";
 import { PAGE_SIZE } from "../core/memory.ts";
 import { PARAMS_H } from "./abi/constants.ts";
+import { BIOS_AREA_END, BIOS_AREA_START, BiosArea } from "./bios-area.ts";
 import { type BuilderHost, type BuiltDomain, copyIn, placeKernel, planKernel, populate, seedRings } from "./builder.ts";
 import type { Domain, HvmDomainConfig } from "./domain.ts";
 import { P2M_RAM, P2M_ROM } from "./p2m.ts";
@@ -57,6 +58,13 @@ export function buildHvmDomain(domain: Domain, config: HvmDomainConfig, host: Bu
     if (!isVga) populate(domain, host, gfn, P2M_RAM, context);
   }
   if (firmware !== undefined) placeFirmware(domain, firmware, host, context);
+  const biosArea = BiosArea.create(host.memory, host.frames, domain.p2m, (firmware?.length ?? 0) / PAGE_SIZE);
+  if (biosArea === undefined) throw new InputError("the host's memory is used up", context);
+  if (domain.platform !== undefined) domain.platform.biosArea = biosArea;
+  if (firmware !== undefined) {
+    if (config.shadowed) copyShadow(domain, firmware, host);
+    else biosArea.set(BIOS_AREA_START, BIOS_AREA_END - BIOS_AREA_START, false, false);
+  }
   for (const gfn of [STORE_GFN, CONSOLE_GFN]) populate(domain, host, gfn, P2M_RAM, context);
   const built = plan === undefined ? undefined : placeKernel(domain, host.memory, plan);
   seedRings(domain, host, context);
@@ -77,6 +85,9 @@ function placeFirmware(domain: Domain, firmware: Uint8Array, host: BuilderHost, 
     populate(domain, host, address / PAGE_SIZE, P2M_ROM, context);
   }
   copyIn(domain, host.memory, romStart, firmware);
+}
+
+function copyShadow(domain: Domain, firmware: Uint8Array, host: BuilderHost): void {
   const shadow = firmware.subarray(Math.max(0, firmware.length - SHADOW_SIZE));
   copyIn(domain, host.memory, SHADOW_END - shadow.length, shadow);
 }

@@ -15,8 +15,10 @@ export const P2M_GRANT = 3;
 export const P2M_GRANT_READ_ONLY = 4;
 /** Firmware: writes vanish (Xen's p2m_ram_ro). */
 export const P2M_ROM = 5;
+/** Firmware in front of RAM: reads find the one, writes the other, by an exit each (see bios-area.ts). */
+export const P2M_ROM_OVER_RAM = 6;
 
-const READ_ONLY: readonly number[] = [P2M_GRANT_READ_ONLY, P2M_ROM];
+const READ_ONLY: readonly number[] = [P2M_GRANT_READ_ONLY, P2M_ROM, P2M_ROM_OVER_RAM];
 
 const EPT_READ_WRITE_EXECUTE = 7;
 const EPT_READ = 1;
@@ -101,7 +103,7 @@ export class P2m {
     if (entry < 0) return false;
     this.#count(entry, type);
     const permissions =
-      type === P2M_ROM ? EPT_READ_EXECUTE : type === P2M_GRANT_READ_ONLY ? EPT_READ : EPT_READ_WRITE_EXECUTE;
+      type === P2M_GRANT_READ_ONLY ? EPT_READ : READ_ONLY.includes(type) ? EPT_READ_EXECUTE : EPT_READ_WRITE_EXECUTE;
     this.#memory.store32(entry, ((frame << PAGE_SHIFT) | MEMORY_TYPE_WRITE_BACK | permissions) >>> 0);
     this.#memory.store32(entry + 4, (type << TYPE_SHIFT_HIGH) | (frame >>> 20));
     return true;

@@ -2,6 +2,7 @@
 
 import { MmioBus, PortBus } from "../core/bus.ts";
 import type { Snapshotable } from "../core/snapshot.ts";
+import type { BiosArea, BiosAreaState } from "./bios-area.ts";
 import type { IoreqServer, IoreqServerState } from "./ioreq.ts";
 
 export const ISA_IRQS = 16;
@@ -25,6 +26,7 @@ const NO_CONTROLLERS: InterruptControllers = {
 
 export interface PlatformState {
   ioreqs: IoreqServerState;
+  biosArea: BiosAreaState | null;
 }
 
 export class Platform implements Snapshotable<PlatformState> {
@@ -37,6 +39,8 @@ export class Platform implements Snapshotable<PlatformState> {
   readonly showsXen: boolean;
   /** The board's; set once, before the domain runs. */
   controllers: InterruptControllers = NO_CONTROLLERS;
+  /** Undefined until the domain's memory is built. */
+  biosArea: BiosArea | undefined = undefined;
 
   constructor(ioreqs: IoreqServer, showsXen: boolean) {
     this.ioreqs = ioreqs;
@@ -44,10 +48,11 @@ export class Platform implements Snapshotable<PlatformState> {
   }
 
   save(): PlatformState {
-    return { ioreqs: this.ioreqs.save() };
+    return { ioreqs: this.ioreqs.save(), biosArea: this.biosArea?.save() ?? null };
   }
 
   load(state: PlatformState): void {
     this.ioreqs.load(state.ioreqs);
+    if (state.biosArea !== null) this.biosArea?.load(state.biosArea);
   }
 }

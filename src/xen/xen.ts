@@ -17,11 +17,12 @@ import { Execution } from "./execution.ts";
 import { completeIo } from "./exits/completion.ts";
 import { FrameAllocator } from "./frames.ts";
 import type { GrantOwner } from "./grant-table.ts";
-import { GuestAccess } from "./guest-access.ts";
+import { GuestAccess, NO_PAGING } from "./guest-access.ts";
 import type { HostProcessor } from "./host-processor.ts";
 import { buildHvmDomain } from "./hvm-builder.ts";
 import type { DomainListener, Hypervisor, HypervisorOptions, HypervisorState, StoreRing } from "./hypervisor.ts";
 import { IoreqServer } from "./ioreq.ts";
+import { buildModelDomain } from "./model/builder.ts";
 import { ModelDomain } from "./model-domain.ts";
 import { P2M_RAM, P2M_ROM, P2m } from "./p2m.ts";
 import { Platform } from "./platform.ts";
@@ -64,6 +65,8 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
   readonly #models = new Map<number, ModelDomain>();
   readonly #consoles = new Map<number, ConsoleDaemon>();
   readonly #timers = new Map<Vcpu, VcpuTimers>();
+  /** Those that run on the processor: all but model domains', by domid and vCPU id. */
+  #scheduled: Vcpu[] = [];
   readonly #listeners: DomainListener[] = [];
   get #builder(): BuilderHost {
     return { memory: this.processor.memory, frames: this.frames, controlDomain: CONTROL_DOMAIN };
@@ -106,12 +109,15 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
       p2m.destroy();
       throw new InputError("the host's memory is used up", `domain ${config.name}`);
     }
-    const access = new GuestAccess(memory, state, p2m);
+    const access = new GuestAccess(memory, config.kind === "model" ? NO_PAGING : state, p2m);
     const parts = { memory, frames: this.frames, p2m, sharedInfoFrame, sink: this, access };
     const domain = new Domain(domid, config.name, parts);
     this.domains.set(domid, domain);
     try {
-      if (config.kind === "hvm") {
+      if (config.kind === "model") {
+        buildModelDomain(domain, config, this.#builder);
+        domain.vcpus.push(new Vcpu(domain, 0, 0, defaultVcpuInfo(sharedInfoFrame, 0)));
+      } else if (config.kind === "hvm") {
         this.#addPlatform(domain, config);
         this.#addVcpu(domain, buildHvmDomain(domain, config, this.#builder));
       } else this.#addVcpu(domain, buildDomain(domain, config, this.#builder));
@@ -145,6 +151,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     const region = prepareRegion(processor.memory, this.#frame());
     const vcpu = new Vcpu(domain, id, region, defaultVcpuInfo(domain.sharedInfoFrame, id));
     domain.vcpus.push(vcpu);
+    this.#scheduled.push(vcpu);
     this.#timers.set(vcpu, new VcpuTimers(this.clock, vcpu));
     vmx.vmclear(region);
     this.#switchTo(vcpu);
@@ -173,15 +180,20 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
       const owner = domain.mappings.get(handle)?.owner;
       domain.mappings.unmap(handle, owner === undefined ? undefined : this.grantOwner(owner));
     }
+    this.#scheduled = this.#scheduled.filter((vcpu) => vcpu.domain !== domain);
     for (const vcpu of domain.vcpus) {
-      this.processor.vmx.vmclear(vcpu.vmcs);
-      this.frames.free(vcpu.vmcs / 2 ** PAGE_SHIFT);
+      if (vcpu.vmcs !== 0) {
+        this.processor.vmx.vmclear(vcpu.vmcs);
+        this.frames.free(vcpu.vmcs / 2 ** PAGE_SHIFT);
+      }
       if (vcpu.vcpuInfoMoved) this.frames.release(Math.floor(vcpu.vcpuInfo / 2 ** PAGE_SHIFT));
       if (this.#current === vcpu) this.#current = undefined;
     }
+    domain.platform?.biosArea?.mapRam();
     domain.p2m.forEach((_gfn, frame, type) => {
       if (type === P2M_RAM || type === P2M_ROM) this.frames.free(frame);
     });
+    domain.platform?.biosArea?.release();
     domain.grants.destroy();
     this.frames.free(domain.sharedInfoFrame);
     if (domain.platform !== undefined) {
@@ -293,6 +305,10 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
 
   /** Xen's hvm_assert_evtchn_irq. */
   assertUpcall(vcpu: Vcpu): void {
+    if (vcpu.domain.model !== undefined) {
+      vcpu.domain.model.upcall();
+      return;
+    }
     if (vcpu.upcallVector !== 0) vcpu.requestVector(vcpu.upcallVector);
     if (vcpu.upcallVector !== 0 || vcpu.domain.callback.type === "vector") vcpu.wake();
     else if (vcpu.id === 0) this.#execution.followCallbackLine(vcpu);
@@ -351,18 +367,15 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
   // Running.
 
   runnable(): readonly Vcpu[] {
-    const found: Vcpu[] = [];
-    for (const domain of this.domains.values()) {
-      for (const vcpu of domain.vcpus) if (vcpu.runnable) found.push(vcpu);
-    }
-    return found;
+    return this.#scheduled.filter((vcpu) => vcpu.runnable);
   }
 
   waiting(): readonly string[] {
     return Array.from(this.domains.values())
       .filter((domain) => domain.status === "running")
-      .flatMap((domain) => domain.vcpus.filter((vcpu) => !vcpu.runnable))
+      .flatMap((domain) => domain.vcpus.filter((vcpu) => domain.model !== undefined || !vcpu.runnable))
       .map(({ domain, id, io, waitsFor }) => {
+        if (domain.model !== undefined) return `${domain.name}, a model, waits for an event`;
         return `${domain.name} vcpu ${id} waits for ${io.waiting ? "the device model" : waitsFor}`;
       });
   }

@@ -68,7 +68,14 @@ describe("the domain builder", () => {
     const machine = startMachine();
     const { processor, xen } = machine;
     const boot = { kernel: pvhKernel([0xeb, 0xfe]), commandLine: "slow=5" };
-    const domain = xen.createDomain({ kind: "hvm", name: "pc", memorySize: 2 * MIB, boot, showsXen: false });
+    const domain = xen.createDomain({
+      kind: "hvm",
+      name: "pc",
+      memorySize: 2 * MIB,
+      boot,
+      shadowed: true,
+      showsXen: false,
+    });
     const pc = { ...machine, domain };
     const { state } = processor;
     expect(state.eip).toBe(KERNEL_BASE);
@@ -92,9 +99,9 @@ describe("the domain builder", () => {
     const { xen } = startMachine();
     const before = xen.frames.available;
     const boot = { kernel, commandLine: "" };
-    expect(() => xen.createDomain({ kind: "hvm", name: "bad", memorySize: 2 * MIB, boot, showsXen: false })).toThrow(
-      message,
-    );
+    expect(() =>
+      xen.createDomain({ kind: "hvm", name: "bad", memorySize: 2 * MIB, boot, shadowed: true, showsXen: false }),
+    ).toThrow(message);
     expect(xen.frames.available).toBe(before);
   });
 

@@ -1,10 +1,26 @@
 // Part: the 82441FX host bridge (Intel 440FX PCIset data sheet 290549-001, section 3.2), function 00:00.0, as QEMU's pc machine presents it.
-// PAM and SMRAM are registers only: as in Xen's HVM domains C0000h to FFFFFh is always memory, and there is no SMM.
+// SMRAM is a register only: there is no SMM.
 
 import type { AccessWidth, BusDevice } from "../../core/bus.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { type ConfigRow, ConfigSpace, PCI } from "./config-space.ts";
 import type { PciFunction } from "./pci.ts";
+
+const PAM = 0x59;
+const PAM_REGISTERS = 7;
+/** A segment's attributes: reads, writes reach DRAM (table 3-4). */
+const READ_ENABLE = 1 << 0;
+const WRITE_ENABLE = 1 << 1;
+const SEGMENT_SIZE = 0x4000;
+const FIRST_SEGMENT = 0xc_0000;
+
+/** A part of C0000h to FFFFFh, and whether reads and writes of it reach DRAM; else the bus. */
+export interface MemorySegment {
+  readonly address: number;
+  readonly size: number;
+  readonly reads: boolean;
+  readonly writes: boolean;
+}
 
 const ROWS: readonly ConfigRow[] = [
   { offset: PCI.VENDOR_ID, name: "VID, DID", bytes: [0x86, 0x80, 0x37, 0x12], section: "3.2.1" },
@@ -24,9 +40,9 @@ const ROWS: readonly ConfigRow[] = [
   { offset: 0x53, name: "DBC", bytes: [0x80], writable: [0x74], section: "3.2.12" },
   { offset: 0x57, name: "DRAMC", bytes: [0x01], writable: [0x3f], section: "3.2.15" },
   { offset: 0x58, name: "DRAMT", bytes: [0x00], writable: [0xff], section: "3.2.16" },
-  { offset: 0x59, name: "PAM0", bytes: [0x00], writable: [0x30], section: "3.2.17" },
+  { offset: PAM, name: "PAM0", bytes: [0x00], writable: [0x30], section: "3.2.17" },
   {
-    offset: 0x5a,
+    offset: PAM + 1,
     name: "PAM1 to PAM6",
     bytes: [0, 0, 0, 0, 0, 0],
     writable: [0x33, 0x33, 0x33, 0x33, 0x33, 0x33],
@@ -50,6 +66,26 @@ export class I440fx implements PciFunction, Snapshotable<Uint8Array> {
   readonly name = "82441FX host bridge";
   readonly io: BusDevice = NO_PORTS;
   readonly #config: ConfigSpace = new ConfigSpace(this.name, ROWS);
+  readonly #segmentsChanged: () => void;
+
+  /**
+   * @param unlocked all segments are DRAM from the start, as firmware leaves them, on a board that has none
+   * @param segmentsChanged {@link segments} has changed
+   */
+  constructor(unlocked: boolean, segmentsChanged: () => void) {
+    this.#segmentsChanged = segmentsChanged;
+    if (unlocked) for (let index = 0; index < PAM_REGISTERS; index++) this.#config.write(PAM + index, 1, 0xff);
+  }
+
+  /** In ascending order of addresses (table 3-3). */
+  segments(): readonly MemorySegment[] {
+    const small = Array.from({ length: 2 * (PAM_REGISTERS - 1) }, (_, index) => {
+      const register = this.#config.read(PAM + 1 + (index >>> 1), 1);
+      const attributes = register >>> (4 * (index & 1));
+      return segment(FIRST_SEGMENT + index * SEGMENT_SIZE, SEGMENT_SIZE, attributes);
+    });
+    return [...small, segment(0xf_0000, 0x1_0000, this.#config.read(PAM, 1) >>> 4)];
+  }
 
   readConfig(offset: number, width: AccessWidth): number {
     return this.#config.read(offset, width);
@@ -57,6 +93,7 @@ export class I440fx implements PciFunction, Snapshotable<Uint8Array> {
 
   writeConfig(offset: number, width: AccessWidth, value: number): void {
     this.#config.write(offset, width, value);
+    if (offset + width > PAM && offset < PAM + PAM_REGISTERS) this.#segmentsChanged();
   }
 
   ioRange(): undefined {
@@ -70,4 +107,8 @@ export class I440fx implements PciFunction, Snapshotable<Uint8Array> {
   load(state: Uint8Array): void {
     this.#config.load(state);
   }
+}
+
+function segment(address: number, size: number, attributes: number): MemorySegment {
+  return { address, size, reads: (attributes & READ_ENABLE) !== 0, writes: (attributes & WRITE_ENABLE) !== 0 };
 }

@@ -10,7 +10,7 @@ import { type BoardKind, boardRows, type DeviceName, type Place } from "./board.
 import { debugPort } from "./debug-port.ts";
 import { DmaControllers } from "./dma.ts";
 import { type FirmwareItems, FwCfg, type PhysicalMemory } from "./fw-cfg.ts";
-import { I440fx } from "./i440fx.ts";
+import { I440fx, type MemorySegment } from "./i440fx.ts";
 import { I8042 } from "./i8042.ts";
 import { IoApic } from "./ioapic.ts";
 import { bytewise } from "./isa.ts";
@@ -51,6 +51,8 @@ export interface PlatformWires {
   readonly driveIsaIrq: (irq: number, level: boolean) => void;
   /** {@link PcPlatform.interruptPending} may have changed. */
   readonly interruptChanged: () => void;
+  /** What reads and writes of a part of C0000h to FFFFFh reach, as the host bridge has it now. */
+  readonly mapSegment: (segment: MemorySegment) => void;
   /** A byte has left a UART: 0 is COM1. */
   readonly serialOutput: (port: 0 | 1, byte: number) => void;
   /** A byte written to the debug console. */
@@ -67,6 +69,8 @@ export interface PlatformOptions {
   readonly vcpus: number;
   readonly startDateSeconds: number;
   readonly firmware: FirmwareItems;
+  /** C0000h to FFFFFh is RAM from the start: a board without firmware. */
+  readonly unlocked: boolean;
   readonly serialTransmitTime: TransmitTime;
   /** What the firmware boots from when nothing else says so. */
   readonly bootDevices: readonly BootDevice[];
@@ -186,7 +190,7 @@ export class PcPlatform {
       this.#keep("i/o apic", ioApic);
     }
     if (hasPci) {
-      const { bus, isaBridge } = this.#buildPci(wires, pin(SCI_IRQ, "piix4"), chips);
+      const { bus, isaBridge } = this.#buildPci(wires, options.unlocked, pin(SCI_IRQ, "piix4"), chips);
       this.pci = bus;
       this.#isaBridge = isaBridge;
     }
@@ -195,11 +199,14 @@ export class PcPlatform {
 
   #buildPci(
     wires: PlatformWires,
+    unlocked: boolean,
     sci: IrqSource,
     chips: Map<DeviceName, BusDevice | ((firstAddress: number) => BusDevice)>,
   ): PciPart {
     const bus = new PciBus(wires.resetMachine);
-    const hostBridge = new I440fx();
+    const hostBridge = new I440fx(unlocked, () => {
+      for (const segment of hostBridge.segments()) wires.mapSegment(segment);
+    });
     const isaBridge = new Piix3IsaBridge(this.isaIrqs);
     const ide = new Piix3Ide();
     const pm = new Piix4Pm({ clock: wires.clock, sci, powerOff: wires.powerOff });

@@ -7,7 +7,7 @@ import { PAGE_SIZE } from "../../core/memory.ts";
 import { GP, PAGE_FAULT } from "../../cpu/context.ts";
 import { OFFSET } from "../../cpu/state.ts";
 import { IOREQ_H as R } from "../abi/constants.ts";
-import { P2M_NONE } from "../p2m.ts";
+import { P2M_NONE, P2M_ROM_OVER_RAM } from "../p2m.ts";
 import type { Platform } from "../platform.ts";
 import type { HypervisorServices } from "../services.ts";
 import type { Vcpu } from "../vcpu.ts";
@@ -91,8 +91,10 @@ class MemoryAccesses {
 
   #writeNow(address: number, width: AccessWidth, value: number): void {
     const vcpu = this.#vcpu;
-    // Writes to read-only memory vanish.
-    if (vcpu.domain.p2m.typeOf(Math.floor(address / PAGE_SIZE)) !== P2M_NONE) return;
+    const type = vcpu.domain.p2m.typeOf(Math.floor(address / PAGE_SIZE));
+    if (type === P2M_ROM_OVER_RAM) this.#writeBehind(address, width, value);
+    // Other writes to read-only memory vanish.
+    if (type !== P2M_NONE) return;
     if (this.#platform.mmio.owns(address, width)) {
       this.#platform.mmio.write(address, width, value);
       return;
@@ -100,6 +102,15 @@ class MemoryAccesses {
     const isVga = address >= VGA_START && address + width <= VGA_END;
     if (isVga && this.#platform.ioreqs.sendBuffered(vcpu, R.IOREQ_TYPE_COPY, address, width, value)) return;
     this.#ask(address, width, false, value);
+  }
+
+  #writeBehind(address: number, width: AccessWidth, value: number): void {
+    const { memory } = this.#host.processor;
+    const at = this.#platform.biosArea?.ramAt(address);
+    if (at === undefined) return;
+    if (width === 1) memory.store8(at, value);
+    else if (width === 2) memory.store16(at, value);
+    else memory.store32(at, value);
   }
 
   #ask(address: number, size: AccessWidth, read: boolean, data: number): never {

@@ -59,6 +59,7 @@ export class HvmMachine {
       name: "pc",
       memorySize: 2 * MIB,
       boot: { firmware },
+      shadowed: true,
       showsXen: false,
     });
     this.domid = domain.domid;

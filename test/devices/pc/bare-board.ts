@@ -94,6 +94,8 @@ export class BareBoard {
             return true;
           },
         },
+        // Memory and firmware's copy stay as the firmware unlocks them.
+        mapSegment: () => undefined,
         driveIsaIrq: (irq, level) => this.platform.setIsaIrqLevel(irq, level),
         interruptChanged: () => undefined,
         serialOutput: (port, byte) => {
@@ -116,6 +118,7 @@ export class BareBoard {
         kind,
         memorySize,
         vcpus: 1,
+        unlocked: false,
         serialTransmitTime: "instant",
         bootDevices: kind === "pc" ? ["disk", "floppy", "cdrom"] : ["floppy", "disk", "cdrom"],
         startDateSeconds: 1_700_000_000,

@@ -6,6 +6,7 @@ import { SnapshotRegistry } from "../../../src/core/snapshot.ts";
 import { MIB } from "../../../src/core/units.ts";
 import type { BoardKind } from "../../../src/devices/pc/board.ts";
 import { type FirmwareOptions, firmwareItems } from "../../../src/devices/pc/firmware.ts";
+import type { MemorySegment } from "../../../src/devices/pc/i440fx.ts";
 import { PcPlatform } from "../../../src/devices/pc/platform.ts";
 import type { TransmitTime } from "../../../src/devices/pc/uart.ts";
 
@@ -27,6 +28,7 @@ export class Rig {
   readonly serial: number[][] = [[], []];
   readonly debug: number[] = [];
   readonly happened: string[] = [];
+  readonly segments: MemorySegment[] = [];
 
   constructor(options: RigOptions = {}) {
     const buses = { ports: this.ports, mmio: this.mmio };
@@ -44,6 +46,7 @@ export class Rig {
             return true;
           },
         },
+        mapSegment: (segment) => this.segments.push(segment),
         driveIsaIrq: (irq, level) => this.platform.setIsaIrqLevel(irq, level),
         interruptChanged: () => undefined,
         serialOutput: (port, byte) => this.serial[port]?.push(byte),
@@ -58,6 +61,7 @@ export class Rig {
         vcpus: 1,
         startDateSeconds: options.startDateSeconds ?? 0,
         firmware: firmwareItems({ ...options, memorySize: MEMORY_SIZE, vcpus: 1 }),
+        unlocked: false,
         serialTransmitTime: options.serialTransmitTime ?? "line",
         bootDevices: ["disk", "floppy", "cdrom"],
       },
