@@ -148,6 +148,29 @@ const LINES: readonly (readonly [string, TraceEvent])[] = [
   ["d1v0 0x20", { kind: "ioreq-answer", ...vcpu, data: 0x20 }],
   ["d1v0 done", { kind: "ioreq-answer", ...vcpu }],
   ["d1v0 refused: type 9", { kind: "ioreq-answer", ...vcpu, data: 0xff, refused: "type 9" }],
+  ["d1 vbd/51712 notifies the front end", { kind: "ring-notify", at: 0, domain: 1, ring: "vbd/51712", sent: true }],
+  ["d1 vbd/51712 need not notify", { kind: "ring-notify", at: 0, domain: 1, ring: "vbd/51712", sent: false }],
+  [
+    "d1 vbd/51712 -EINVAL: ring-ref",
+    { kind: "xenbus-error", at: 0, domain: 1, device: "vbd/51712", errno: 22, message: "ring-ref" },
+  ],
+  ["d1 vbd/51712 gone", { kind: "device-plug", at: 0, domain: 1, device: "vbd/51712", change: "gone" }],
+  [
+    "d1 xvda back #4 INDIRECT id 7 sector 9, READ, 13 segments in ref 5 6",
+    { kind: "blkif-request", ...request, operation: 6, sector: 9n, segments: [], count: 13, indirect: [0, 5, 6] },
+  ],
+  [
+    "d1 xvda back #4 DISCARD id 7 sector 9+64",
+    { kind: "blkif-request", ...request, operation: 5, sector: 9n, segments: [], discard: 64n },
+  ],
+  [
+    "d1 xvda #4 from ref 5, segments 20[0..7]",
+    { kind: "blkif-segments", at: 0, domain: 1, device: 51712, index: 4, ref: 5, segments: [20, 0, 7] },
+  ],
+  [
+    "d1 xvda id 7: 12 segments",
+    { kind: "blkif-refusal", at: 0, domain: 1, device: 51712, id: 7n, reason: "12 segments" },
+  ],
   ['d1 com1 "S"', { kind: "device-output", at: 0, domain: 1, device: "com1", data: bytes("S") }],
   ["domains ended, 1 instruction retired", { kind: "end", at: 0, reason: "domains ended", retired: 1, steps: 4 }],
 ];

@@ -1,5 +1,6 @@
 // Part: a back end's end of the xenbus (xen/include/public/io/xenbus.h): the nodes of both ends as a toolstack writes them, the watch on
-// the front end's state, and what follows from it by the table in xenbus.ts. Devices say what it is to connect and to let go.
+// the front end's state, and what follows from it by the table in xenbus.ts. Devices say what it is to connect and to let go. The toolstack's
+// part of hot-plug is here as well: a device may come, go and come again while its guest runs.
 
 import type { BackendHost } from "../../xen/backend-host.ts";
 import { type Action, transition, XENBUS, type XenbusState } from "./xenbus.ts";
@@ -29,7 +30,8 @@ export class BackendEnd {
   readonly back: string;
   /** What the trace calls the device: `vif/0`. */
   readonly name: string;
-  #state: XenbusState = XENBUS.Initialising;
+  /** Unknown while the device is not plugged in. */
+  #state: XenbusState = XENBUS.Unknown;
 
   constructor(host: BackendHost, options: BackendEndOptions) {
     this.#host = host;
@@ -38,6 +40,8 @@ export class BackendEnd {
     this.name = `${kind}/${device}`;
     this.front = `/local/domain/${frontDomid}/device/${kind}/${device}`;
     this.back = `/local/domain/${host.domid}/backend/${kind}/${frontDomid}/${device}`;
+    // Before there is such a node: a machine that a snapshot is loaded into has the watch, whatever was plugged in when.
+    host.xenstore.watch(`${this.front}/state`, this.name, () => this.#frontChanged());
   }
 
   get state(): XenbusState {
@@ -48,17 +52,57 @@ export class BackendEnd {
   plug(front: Nodes, back: Nodes): void {
     const { frontDomid, grant } = this.#options;
     const { domid, xenstore } = this.#host;
+    this.#tellPlug("plugged in");
     const initial = XENBUS.Initialising;
     for (const [home, owner, reader, nodes] of [
       [this.front, frontDomid, domid, { backend: this.back, "backend-id": domid, state: initial, ...front }],
-      [this.back, domid, frontDomid, { frontend: this.front, "frontend-id": frontDomid, state: initial, ...back }],
+      [
+        this.back,
+        domid,
+        frontDomid,
+        { frontend: this.front, "frontend-id": frontDomid, online: 1, state: initial, ...back },
+      ],
     ] as const) {
       xenstore.write(home, "");
       grant(home, owner, reader);
       for (const [name, value] of Object.entries(nodes)) xenstore.write(`${home}/${name}`, String(value));
     }
     this.switchTo(XENBUS.InitWait);
-    xenstore.watch(`${this.front}/state`, this.name, () => this.#frontChanged());
+  }
+
+  get isPlugged(): boolean {
+    return this.#state !== XENBUS.Unknown;
+  }
+
+  /** Asks the guest to let go of the device, as libxl does: it is gone when both ends are Closed. */
+  unplug(): void {
+    this.#tellPlug("unplug asked for");
+    this.write("online", 0);
+    this.write("state", XENBUS.Closing);
+    if (this.#state === XENBUS.Closed) this.#gone();
+  }
+
+  /** Takes the nodes of both ends away without asking; the back end lets go as soon as nothing is in flight. */
+  remove(): void {
+    this.#tellPlug("removed");
+    this.#removeNodes();
+    if (this.#state === XENBUS.Closed) this.#gone();
+  }
+
+  /** What the front end did cannot be served: xenbus_dev_fatal. @param errno positive */
+  fatal(errno: number, message: string): void {
+    const host = this.#host;
+    const own = `/local/domain/${host.domid}/`;
+    host.xenstore.write(`${own}error/${this.back.slice(own.length)}/error`, `${errno} ${message}`);
+    host.emit({
+      kind: "xenbus-error",
+      at: host.clock.now,
+      domain: this.#options.frontDomid,
+      device: this.name,
+      errno,
+      message,
+    });
+    this.switchTo(XENBUS.Closing);
   }
 
   /** A node of the front end as it wrote it. */
@@ -85,7 +129,13 @@ export class BackendEnd {
 
   /** Nothing of the front end's memory is held any more. */
   released(): void {
-    this.switchTo(XENBUS.Closed);
+    const { xenstore } = this.#host;
+    const hasNodes = [this.front, this.back].every((home) => xenstore.directory(home).length > 0);
+    if (hasNodes) this.switchTo(XENBUS.Closed);
+    if (!hasNodes || xenstore.read(`${this.back}/online`) === "0") {
+      this.#gone();
+      return;
+    }
     // The front end may have asked for a new connection meanwhile.
     this.#act(transition(this.#state, this.#frontState()));
   }
@@ -94,7 +144,24 @@ export class BackendEnd {
     this.#state = state;
   }
 
+  #gone(): void {
+    this.#removeNodes();
+    this.#state = XENBUS.Unknown;
+    this.#tellPlug("gone");
+  }
+
+  #removeNodes(): void {
+    this.#host.xenstore.rm(this.front);
+    this.#host.xenstore.rm(this.back);
+  }
+
+  #tellPlug(change: string): void {
+    const { emit, clock } = this.#host;
+    emit({ kind: "device-plug", at: clock.now, domain: this.#options.frontDomid, device: this.name, change });
+  }
+
   #frontChanged(): void {
+    if (!this.isPlugged) return;
     const state = this.#frontState();
     this.#tell(0, Math.max(state, 0));
     this.#act(transition(this.#state, state));

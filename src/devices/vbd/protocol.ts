@@ -11,6 +11,7 @@ export const OP = {
   WRITE_BARRIER: 2,
   FLUSH_DISKCACHE: 3,
   DISCARD: 5,
+  INDIRECT: 6,
 } as const;
 
 /** BLKIF_RSP_*. */
