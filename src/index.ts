@@ -32,7 +32,15 @@ export {
   PROTOCOL,
 } from "./devices/net/ipv4.ts";
 export { type CapturedFrame, readPcap, writePcap } from "./devices/net/pcap.ts";
-export type { DiskConfig, DiskFaultConfig, DomainConfig, FullMachineConfig, MachineConfig } from "./machine/config.ts";
+export type {
+  DiskConfig,
+  DiskFaultConfig,
+  DomainConfig,
+  FullMachineConfig,
+  MachineConfig,
+  ModelConfig,
+  ProgramParameters,
+} from "./machine/config.ts";
 export type { ImageLoader, ImageSource } from "./machine/images.ts";
 export type { MachineView } from "./machine/machine.ts";
 export { defineScenario, type Run, type Scenario, type TypedInput } from "./machine/scenario.ts";
@@ -60,3 +68,4 @@ export {
 export type { ChunkRecord, Damage, ImageRecord, TraceEnd, TraceHeader } from "./trace/format.ts";
 export { Trace } from "./trace/reader.ts";
 export { TraceWriter } from "./trace/writer.ts";
+export type { ModelFactory, ModelKernel, ModelProgram } from "./xen/model/kernel.ts";

@@ -75,7 +75,7 @@ test("the processor's back ends give the same events and the same state", async 
   const config = completeConfig({ domains: [{ ...domain!, commandLine: "sectors=64 seed=3" }] });
   const run = (backend?: typeof javaScript): { events: TraceEvent[]; digest: Uint8Array; console: string } => {
     const events: TraceEvent[] = [];
-    const machine = new Machine(config, images, SEED, (event) => events.push(event), backend);
+    const machine = new Machine(config, images, SEED, (event) => events.push(event), backend && { backend });
     while (machine.step());
     return { events, digest: machine.stateDigest(), console: machine.console("guest") };
   };

@@ -18,6 +18,12 @@ export function check(condition: boolean, where: string, wanted: string): void {
 const text: Shape = (value, where) => check(typeof value === "string", where, "text");
 const integer: Shape = (value, where) => check(Number.isSafeInteger(value), where, "an integer");
 const flag: Shape = (value, where) => check(typeof value === "boolean", where, "true or false");
+const plain: Shape = (value, where) =>
+  check(
+    ["string", "boolean"].includes(typeof value) || Number.isSafeInteger(value),
+    where,
+    "text, an integer or a flag",
+  );
 const optional = (shape: Shape): Optional => ({ optional: shape });
 
 const listOf =
@@ -135,8 +141,17 @@ const DOMAIN = settings({
   disks: optional(listOf(DISK)),
 });
 
+const MODEL = settings({
+  name: text,
+  program: text,
+  parameters: optional(tableOf(plain)),
+  pages: optional(integer),
+  disks: optional(listOf(DISK)),
+});
+
 const MACHINE = settings({
   domains: listOf(DOMAIN),
+  models: optional(listOf(MODEL)),
   network: optional(NETWORK),
   nsPerInstruction: optional(listOf(integer)),
   tscKhz: optional(integer),

@@ -76,8 +76,25 @@ export interface DomainConfig {
   readonly disks?: readonly DiskConfig[];
 }
 
+/** What a program is told beside its code. */
+export type ProgramParameters = Readonly<Record<string, string | number | boolean>>;
+
+/** A domain without a processor: its kernel is one of the scenario's programs. */
+export interface ModelConfig {
+  readonly name: string;
+  /** Name of the program, among the scenario's. */
+  readonly program: string;
+  readonly parameters?: ProgramParameters;
+  /** Memory, in pages of 4 KiB; 16 by default. */
+  readonly pages?: number;
+  readonly disks?: readonly DiskConfig[];
+}
+
 export interface MachineConfig {
+  /** Domains with a processor; none where there are models. */
   readonly domains: readonly DomainConfig[];
+  /** Domains without; they are built after the others, in this order. */
+  readonly models?: readonly ModelConfig[];
   readonly network?: NetworkConfig;
   /** Virtual speed: nanoseconds per instruction as numerator and denominator. */
   readonly nsPerInstruction?: readonly [number, number];
@@ -99,6 +116,7 @@ export type FullMachineConfig = Required<MachineConfig>;
 const START_DATE_SECONDS = 1_577_836_800;
 
 const DEFAULTS: Omit<FullMachineConfig, "domains"> = {
+  models: [],
   network: {},
   nsPerInstruction: [1, 1],
   tscKhz: 1_000_000,
@@ -108,8 +126,16 @@ const DEFAULTS: Omit<FullMachineConfig, "domains"> = {
   timeLimitNs: 60 * NS_PER_SECOND,
 };
 
+export const DEFAULT_MODEL_PAGES = 16;
+
 /** Domains of one machine: more than any scenario needs, few enough that the control domain's work per step stays small. */
 const MAX_DOMAINS = 64;
+/** Twice what the benchmark of a thousand needs. */
+const MAX_MODELS = 2048;
+/** What a model domain costs the host beside its own pages: shared_info, grant table, four levels of EPT, and what it maps of others. */
+const MODEL_OVERHEAD_PAGES = 32;
+const MAX_MODEL_PAGES = 4096;
+const PAGES_PER_MIB = 256;
 /** Guest memory of one machine: with what the hypervisor needs, host-physical addresses stay below 2^31. */
 const MAX_MEMORY_MIB = 1920;
 const MIN_DOMAIN_MIB = 2;
@@ -138,7 +164,9 @@ const ISA_CARD_IRQS: readonly number[] = [3, 5, 7, 9, 10, 11, 12, 15];
 export function completeConfig(config: MachineConfig): FullMachineConfig {
   const full = { ...DEFAULTS, ...checkedShape(config) };
   checkTimes(full);
-  check(full.domains.length >= 1 && full.domains.length <= MAX_DOMAINS, "domains", `1 to ${MAX_DOMAINS} domains`);
+  check(full.domains.length <= MAX_DOMAINS, "domains", `at most ${MAX_DOMAINS} domains`);
+  check(full.models.length <= MAX_MODELS, "models", `at most ${MAX_MODELS} domains`);
+  check(full.domains.length + full.models.length >= 1, "domains", "1 domain or more, with those of models");
   const names = new Set<string>();
   let memoryMiB = 0;
   let boards = 0;
@@ -154,23 +182,37 @@ export function completeConfig(config: MachineConfig): FullMachineConfig {
       checkNics(domain.board, where);
       boards++;
     }
-    const devices = new Set<string>();
-    for (const disk of domain.disks ?? []) {
-      const place = `${where}, disk ${disk.device}`;
-      check(/^xvd[a-p]$/.test(disk.device) && !devices.has(disk.device), place, "xvda to xvdp, each once");
-      devices.add(disk.device);
-      check(
-        (disk.image === undefined) !== (disk.sectors === undefined),
-        place,
-        "either an image or a number of sectors",
-      );
-      check(disk.sectors === undefined || isWithin(disk.sectors, 1, MAX_SECTORS), place, "1 to 2^40 sectors");
-      for (const fault of disk.faults ?? []) checkFault(fault, `${place}, fault`);
-    }
+    checkDisks(domain.disks ?? [], where);
   }
+  for (const { name, disks = [], pages = DEFAULT_MODEL_PAGES } of full.models) {
+    const where = `domain ${name}`;
+    check(name !== "" && !names.has(name), where, "a name of its own");
+    names.add(name);
+    check(isWithin(pages, 4, MAX_MODEL_PAGES), where, `4 to ${MAX_MODEL_PAGES} pages`);
+    checkDisks(disks, where);
+  }
+  memoryMiB += modelsMiB(full);
   check(boards <= 1, "domains", "at most one domain with a board");
   check(memoryMiB <= MAX_MEMORY_MIB, "domains", `at most ${MAX_MEMORY_MIB} MiB in all`);
   return full;
+}
+
+/** Host memory for the model domains, rounded up. */
+export function modelsMiB({ models }: FullMachineConfig): number {
+  const pages = models.reduce((sum, { pages = DEFAULT_MODEL_PAGES }) => sum + pages + MODEL_OVERHEAD_PAGES, 0);
+  return Math.ceil(pages / PAGES_PER_MIB);
+}
+
+function checkDisks(disks: readonly DiskConfig[], where: string): void {
+  const devices = new Set<string>();
+  for (const disk of disks) {
+    const place = `${where}, disk ${disk.device}`;
+    check(/^xvd[a-p]$/.test(disk.device) && !devices.has(disk.device), place, "xvda to xvdp, each once");
+    devices.add(disk.device);
+    check((disk.image === undefined) !== (disk.sectors === undefined), place, "either an image or a number of sectors");
+    check(disk.sectors === undefined || isWithin(disk.sectors, 1, MAX_SECTORS), place, "1 to 2^40 sectors");
+    for (const fault of disk.faults ?? []) checkFault(fault, `${place}, fault`);
+  }
 }
 
 function checkTimes({ nsPerInstruction, ...config }: FullMachineConfig): void {

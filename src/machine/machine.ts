@@ -21,9 +21,19 @@ import type { PingerState } from "../devices/net/pinger.ts";
 import { Vbd } from "../devices/vbd/vbd.ts";
 import type { Emit, TraceEvent } from "../trace/events.ts";
 import type { Domain, PvhKernel } from "../xen/domain.ts";
+import { type ModelFactory, ModelKernel } from "../xen/model/kernel.ts";
 import { XenHypervisor } from "../xen/xen.ts";
 import { XenstoreDaemon } from "../xen/xenstore/daemon.ts";
-import type { BoardConfig, DiskConfig, DomainConfig, FullMachineConfig, NetworkConfig } from "./config.ts";
+import {
+  type BoardConfig,
+  DEFAULT_MODEL_PAGES,
+  type DiskConfig,
+  type DomainConfig,
+  type FullMachineConfig,
+  type ModelConfig,
+  modelsMiB,
+  type NetworkConfig,
+} from "./config.ts";
 import type { Images } from "./images.ts";
 import { cardName, Pc } from "./pc.ts";
 
@@ -61,6 +71,13 @@ export interface MachineState {
   consoles: { domid: number; text: string }[];
 }
 
+export interface MachineOptions {
+  /** What runs the processor's handlers; nothing that the machine does may depend on it. */
+  readonly backend?: Backend;
+  /** Programs for the model domains. */
+  readonly programs?: Readonly<Record<string, ModelFactory>> | undefined;
+}
+
 export class Machine implements Snapshotable<MachineState> {
   readonly clock = new Clock();
   readonly processor: Processor;
@@ -83,10 +100,10 @@ export class Machine implements Snapshotable<MachineState> {
 
   /**
    * @param emit takes every event as it happens
-   * @param backend what runs the processor's handlers; nothing that the machine does may depend on it
-   * @throws InputError when an image makes no domain
+   * @throws InputError when an image makes no domain, or there is no such program
    */
-  constructor(config: FullMachineConfig, images: Images, seed: string, emit: Emit, backend?: Backend) {
+  constructor(config: FullMachineConfig, images: Images, seed: string, emit: Emit, options: MachineOptions = {}) {
+    const { backend, programs = {} } = options;
     this.#config = config;
     this.#emit = (event) => {
       this.#listen(event);
@@ -94,7 +111,8 @@ export class Machine implements Snapshotable<MachineState> {
     };
     this.#speed = ratio(...config.nsPerInstruction);
     this.#random = new RandomStreams(seed);
-    const memoryMiB = config.domains.reduce((sum, domain) => sum + domain.memoryMiB + PER_DOMAIN_MIB, HYPERVISOR_MIB);
+    const base = HYPERVISOR_MIB + modelsMiB(config);
+    const memoryMiB = config.domains.reduce((sum, domain) => sum + domain.memoryMiB + PER_DOMAIN_MIB, base);
     this.processor = new Processor({
       ramBytes: memoryMiB * MIB,
       ...(backend === undefined ? {} : { backend }),
@@ -124,6 +142,7 @@ export class Machine implements Snapshotable<MachineState> {
     this.#snapshots.register("xenstore", 1, xenstore);
     this.#network = this.#connect(config.network, images);
     for (const domain of config.domains) this.#build(domain, images, xenstore);
+    for (const model of config.models) this.#buildModel(model, programs, images, xenstore);
   }
 
   /** Steps made so far. */
@@ -222,8 +241,8 @@ export class Machine implements Snapshotable<MachineState> {
 
   #over(): boolean {
     if (this.clock.now >= this.#config.timeLimitNs) return !this.#stop("time limit");
-    const ended = Array.from(this.#domains.keys()).every((name) => this.ended(name) !== "running");
-    return ended && !this.#stop("domains ended");
+    for (const { domid } of this.#domains.values()) if (this.hypervisor.endOf(domid) === "running") return false;
+    return !this.#stop("domains ended");
   }
 
   #stop(reason: string): false {
@@ -305,6 +324,31 @@ export class Machine implements Snapshotable<MachineState> {
     pc.register(name, this.#snapshots);
     this.#pcs.set(name, pc);
     for (const disk of config.disks ?? []) this.#plug(domain, disk, images, xenstore);
+  }
+
+  #buildModel(
+    config: ModelConfig,
+    programs: Readonly<Record<string, ModelFactory>>,
+    images: Images,
+    xenstore: XenstoreDaemon,
+  ): void {
+    const { name, program, parameters = {}, pages = DEFAULT_MODEL_PAGES, disks = [] } = config;
+    const factory = Object.hasOwn(programs, program) ? programs[program] : undefined;
+    if (factory === undefined) throw new InputError(`there is no program ${program}`, `domain ${name}`);
+    const domain = this.hypervisor.createDomain({ kind: "model", name, pages });
+    this.#domains.set(name, domain);
+    const kernel = new ModelKernel({
+      host: this.hypervisor,
+      domain,
+      latencyNs: this.#config.controlDomainLatencyNs,
+      store: (request) => xenstore.call(domain.domid, request),
+      random: (stream) => this.#random.stream(`${name} ${stream}`),
+    });
+    this.#snapshots.register(`kernel ${name}`, 1, kernel);
+    for (const disk of disks) this.#plug(domain, disk, images, xenstore);
+    const running = factory(kernel, parameters);
+    this.#snapshots.register(`program ${name}`, 1, running);
+    kernel.alarm("start", () => running.start()).set(this.clock.now);
   }
 
   #plug({ domid }: Domain, config: DiskConfig, images: Images, xenstore: XenstoreDaemon): void {

@@ -3,7 +3,8 @@
 import { InputError } from "../core/errors.ts";
 import type { PingerState } from "../devices/net/pinger.ts";
 import type { EventKindName, EventOf, TraceEvent } from "../trace/events.ts";
-import type { DomainConfig, MachineConfig } from "./config.ts";
+import type { ModelFactory } from "../xen/model/kernel.ts";
+import type { MachineConfig } from "./config.ts";
 import type { ImageSource } from "./images.ts";
 
 /** Something typed at a domain's console. Entries are taken in order. */
@@ -44,6 +45,8 @@ export interface Scenario {
   readonly why: string;
   readonly images: Readonly<Record<string, ImageSource>>;
   readonly machine: MachineConfig;
+  /** Programs of the machine's model domains, by name. A trace names them; replay takes them from here. */
+  readonly programs?: Readonly<Record<string, ModelFactory>>;
   readonly input?: readonly TypedInput[];
   /** What must hold: a sentence, and whether it does. */
   readonly expect: Readonly<Record<string, (run: Run) => boolean>>;
@@ -58,8 +61,12 @@ export function defineScenario(scenario: Scenario): Scenario {
     throw new InputError("its name must be lower-case words joined by hyphens", context);
   }
   if (typeof given.why !== "string" || given.why === "") throw new InputError("it does not say why it exists", context);
-  if (!isMap(given.images) || !Array.isArray(given.machine?.domains)) {
+  const { domains: guests, models = [] } = given.machine ?? {};
+  if (!isMap(given.images) || !Array.isArray(guests) || !Array.isArray(models) || guests.length + models.length === 0) {
     throw new InputError("it needs images and a machine with domains", context);
+  }
+  for (const [name, program] of Object.entries(given.programs ?? {})) {
+    if (typeof program !== "function") throw new InputError(`its program ${name} is no function`, context);
   }
   for (const [name, source] of Object.entries(given.images)) {
     if (!isImageSource(source)) {
@@ -71,7 +78,7 @@ export function defineScenario(scenario: Scenario): Scenario {
   for (const [expectation, holds] of Object.entries(given.expect)) {
     if (typeof holds !== "function") throw new InputError(`its expectation "${expectation}" is no function`, context);
   }
-  const domains = new Set(given.machine.domains.map((domain: Partial<DomainConfig> | null) => domain?.name));
+  const domains = new Set([...guests, ...models].map((domain: { name?: unknown } | null) => domain?.name));
   for (const { domain, type } of given.input ?? []) {
     if (!domains.has(domain)) throw new InputError(`input for the domain ${domain}, which it does not have`, context);
     typedBytes(type, context);

@@ -71,7 +71,9 @@ export class Replayer {
     const config = completeConfig(header.machine as MachineConfig);
     this.#trace = trace;
     this.#nextChunk();
-    this.machine = new Machine(config, images, header.seed, (event) => this.#take(event));
+    this.machine = new Machine(config, images, header.seed, (event) => this.#take(event), {
+      programs: scenario.programs,
+    });
   }
 
   /** Events that agreed so far. */

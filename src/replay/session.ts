@@ -84,7 +84,9 @@ export class Session {
       this.#records.push(record.slice());
       options.sink(record);
     });
-    this.machine = new Machine(config, images, seed, (event) => this.#writer.write(event));
+    this.machine = new Machine(config, images, seed, (event) => this.#writer.write(event), {
+      programs: scenario.programs,
+    });
   }
 
   /** Events recorded so far. */

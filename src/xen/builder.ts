@@ -107,12 +107,17 @@ export function placeKernel(domain: Domain, memory: GuestMemory, plan: KernelPla
 }
 
 /** Console and store rings: pages granted to the control domain, event channels, and the parameters that name them. */
-export function seedRings(domain: Domain, host: BuilderHost, context: string): void {
+export function seedRings(
+  domain: Domain,
+  host: BuilderHost,
+  context: string,
+  gfns: { readonly store: number; readonly console: number } = { store: STORE_GFN, console: CONSOLE_GFN },
+): void {
   if (!domain.grants.grow(1)) throw new InputError("the host's memory is used up", context);
-  domain.grants.seed(GRANT_TABLE_H.GNTTAB_RESERVED_CONSOLE, host.controlDomain, CONSOLE_GFN);
-  domain.grants.seed(GRANT_TABLE_H.GNTTAB_RESERVED_XENSTORE, host.controlDomain, STORE_GFN);
-  domain.store = { gfn: STORE_GFN, port: domain.events.allocUnbound(host.controlDomain) };
-  domain.console = { gfn: CONSOLE_GFN, port: domain.events.allocUnbound(host.controlDomain) };
+  domain.grants.seed(GRANT_TABLE_H.GNTTAB_RESERVED_CONSOLE, host.controlDomain, gfns.console);
+  domain.grants.seed(GRANT_TABLE_H.GNTTAB_RESERVED_XENSTORE, host.controlDomain, gfns.store);
+  domain.store = { gfn: gfns.store, port: domain.events.allocUnbound(host.controlDomain) };
+  domain.console = { gfn: gfns.console, port: domain.events.allocUnbound(host.controlDomain) };
   domain.setParam(PARAMS_H.HVM_PARAM_STORE_PFN, BigInt(domain.store.gfn));
   domain.setParam(PARAMS_H.HVM_PARAM_STORE_EVTCHN, BigInt(domain.store.port));
   domain.setParam(PARAMS_H.HVM_PARAM_CONSOLE_PFN, BigInt(domain.console.gfn));

@@ -14,13 +14,19 @@ const DIRTY = 1 << 6;
 const LARGE = 1 << 7;
 const OFFSET_MASK = PAGE_SIZE - 1;
 
+/** The registers that translation depends on. */
+export type PagingRegisters = Pick<ProcessorState, "cr0" | "cr3" | "cr4" | "get64">;
+
+/** Paging is off: linear addresses are guest-physical ones. */
+export const NO_PAGING: PagingRegisters = { cr0: 0, cr3: 0, cr4: 0, get64: () => 0n };
+
 /** The current vCPU's view of its domain's memory. Linear addresses wrap at 4 GiB. */
 export class GuestAccess {
   readonly #memory: GuestMemory;
-  readonly #state: ProcessorState;
+  readonly #state: PagingRegisters;
   readonly #p2m: P2m;
 
-  constructor(memory: GuestMemory, state: ProcessorState, p2m: P2m) {
+  constructor(memory: GuestMemory, state: PagingRegisters, p2m: P2m) {
     this.#memory = memory;
     this.#state = state;
     this.#p2m = p2m;

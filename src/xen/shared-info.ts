@@ -46,6 +46,10 @@ export class SharedInfo {
     this.#change(SHARED.offset.evtchn_pending, port, false);
   }
 
+  setMask(port: number): void {
+    this.#change(SHARED.offset.evtchn_mask, port, true);
+  }
+
   /** True when the bit was set before. */
   clearMask(port: number): boolean {
     return this.#change(SHARED.offset.evtchn_mask, port, false);
@@ -79,6 +83,24 @@ export class SharedInfo {
 
   clearUpcallMask(vcpuInfo: number): void {
     this.#memory.store8(vcpuInfo + VCPU.offset.evtchn_upcall_mask, 0);
+  }
+
+  /** What a guest does at an upcall: acknowledges every pending port that is not masked, and calls back for it (Linux's evtchn_2l_handle_events). */
+  takeEvents(vcpuInfo: number, handle: (port: number) => void): void {
+    this.#memory.store8(vcpuInfo + VCPU.offset.evtchn_upcall_pending, 0);
+    const selector = this.#memory.load32(vcpuInfo + VCPU.offset.evtchn_pending_sel);
+    this.#memory.store32(vcpuInfo + VCPU.offset.evtchn_pending_sel, 0);
+    for (let words = selector; words !== 0; words &= words - 1) {
+      const word = 31 - Math.clz32(words & -words);
+      const base = this.#base + 4 * word;
+      const pending = this.#memory.load32(base + SHARED.offset.evtchn_pending);
+      const open = pending & ~this.#memory.load32(base + SHARED.offset.evtchn_mask);
+      for (let bits = open; bits !== 0; bits &= bits - 1) {
+        const port = word * WORD_BITS + 31 - Math.clz32(bits & -bits);
+        this.clearPending(port);
+        handle(port);
+      }
+    }
   }
 
   /** Writes vcpu_time_info by its version protocol: odd while the values change. */

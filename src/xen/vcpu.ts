@@ -59,7 +59,7 @@ export interface VcpuState {
 export class Vcpu {
   readonly domain: Domain;
   readonly id: number;
-  /** Host-physical address of its VMCS region. */
+  /** Host-physical address of its VMCS region; 0 for a model domain's. */
   readonly vmcs: number;
   launched = false;
   run: RunState = "running";

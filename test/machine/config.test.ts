@@ -42,7 +42,7 @@ describe("a machine's configuration", () => {
     ["domains[0]: must be a table of settings", machine({ domains: [null] })],
     ["domain guest, disk xvda: must be 1 to 2^40 sectors", domain({ disks: [{ ...DISK, sectors: 2 ** 41 }] })],
     [
-      "nsPerInstructions: must be one of the settings domains, network, nsPerInstruction, tscKhz, exitCostNs, controlDomainLatencyNs, startDateSeconds, timeLimitNs",
+      "nsPerInstructions: must be one of the settings domains, models, network, nsPerInstruction, tscKhz, exitCostNs, controlDomainLatencyNs, startDateSeconds, timeLimitNs",
       machine({ nsPerInstructions: [1, 1] }),
     ],
     ["domain guest, disk xvda, fault: must be one in 1 to 2^32", fault({ oneIn: 0 })],

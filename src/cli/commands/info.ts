@@ -62,15 +62,21 @@ function asText(trace: Trace, kinds: ReadonlyMap<EventKindName, number>, file: s
   return `${file}\n${columns(rows, "  ")}\n${kindTable(kinds)}`;
 }
 
-function machineRows({ domains, nsPerInstruction: [numerator, denominator] }: FullMachineConfig): [string, string][] {
+function machineRows(machine: FullMachineConfig): [string, string][] {
+  const { domains, models = [] } = machine;
+  const [numerator, denominator] = machine.nsPerInstruction;
   const speed = `${numerator}${denominator === 1 ? "" : `/${denominator}`} ns an instruction`;
   return [
-    ["machine", `${plural(domains.length, "domain")}, ${speed}`],
+    ["machine", `${plural(domains.length + models.length, "domain")}, ${speed}`],
     ...domains.map(({ name, memoryMiB, kernel, commandLine, disks }): [string, string] => {
       const drives = (disks ?? []).map(({ device, image, sectors }) => `${device} (${image ?? `${sectors} sectors`})`);
       const parts = [`${name}: ${memoryMiB} MiB, kernel ${kernel}`];
       if (commandLine !== undefined) parts.push(`command line ${JSON.stringify(commandLine)}`);
       return ["domain", oneLine([...parts, ...drives].join(", "))];
+    }),
+    ...models.map(({ name, program, parameters = {} }): [string, string] => {
+      const given = Object.entries(parameters).map(([key, value]) => `${key}=${value}`);
+      return ["domain", oneLine([`${name}: program ${program}`, ...given].join(", "))];
     }),
   ];
 }

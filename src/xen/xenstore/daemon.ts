@@ -11,7 +11,7 @@ import { Connection, type ConnectionState } from "./connection.ts";
 import { type Permission, Store, type StoreState, type StoreView } from "./store.ts";
 import { Transaction } from "./transaction.ts";
 import { INTRODUCE_DOMAIN, RELEASE_DOMAIN, type Watch, Watches } from "./watches.ts";
-import { absolutePath, StoreError, toBytes, toText } from "./wire.ts";
+import { absolutePath, type Message, StoreError, toBytes, toText } from "./wire.ts";
 
 /** The control domain's programs share one connection. */
 const CONTROL_DOMAIN = 0;
@@ -63,6 +63,13 @@ export class XenstoreDaemon implements Snapshotable<XenstoreState> {
       unwatch: (path, token) => this.#unwatch(path, token),
       transaction: (body) => this.#transaction(body),
     };
+  }
+
+  /** Carries out a request of a model domain. @throws InputError when there is no such domain */
+  call(domid: number, request: Message): Message {
+    const connection = this.#connections.get(domid);
+    if (connection === undefined) throw new InputError("there is no such domain", `domain ${domid}`);
+    return connection.call(request);
   }
 
   /** Sets a node's permissions: the owner, and who besides may read it. */
