@@ -11,6 +11,9 @@ import {
   grantStatusName,
   hypercallName,
   ioRequestTypeName,
+  netifExtraName,
+  netifFlags,
+  netifStatusName,
   resultName,
   shutdownReasonName,
   statusName,
@@ -40,6 +43,9 @@ function shown(bytes: Uint8Array): string {
   if (bytes.length <= SHOWN_BYTES) return quoted(bytes);
   return `${quoted(bytes.subarray(0, SHOWN_BYTES))}… (${bytes.length} bytes)`;
 }
+
+/** Bits of the unplug port (Xen docs/misc/hvm-emulated-unplug). */
+const UNPLUGGED = ["IDE disks", "network cards", "IDE disks but the first"] as const;
 
 const DESCRIBE: { readonly [K in EventKindName]: (event: EventOf<K>) => string } = {
   "vm-exit": (event) => {
@@ -77,6 +83,18 @@ const DESCRIBE: { readonly [K in EventKindName]: (event: EventOf<K>) => string }
   "blkif-response": ({ domain, device, side, index, operation, id, status }) =>
     `d${domain} ${blockDeviceName(device)} ${sideName(side)} #${index} ${blockOperationName(operation)} id ${id} ` +
     blockStatusName(status),
+  "netif-tx-request": ({ domain, device, side, index, ref, offset, flags, id, size }) =>
+    `d${domain} vif/${device} tx ${sideName(side)} #${index} id ${id} ref ${ref}+${hex(offset)}, ${plural(size, "byte")}${netifFlags("tx", flags)}`,
+  "netif-tx-response": ({ domain, device, side, index, id, status }) =>
+    `d${domain} vif/${device} tx ${sideName(side)} #${index} id ${id} ${netifStatusName(status)}`,
+  "netif-rx-request": ({ domain, device, side, index, id, ref }) =>
+    `d${domain} vif/${device} rx ${sideName(side)} #${index} id ${id} ref ${ref}`,
+  "netif-rx-response": ({ domain, device, side, index, id, offset, flags, status }) =>
+    `d${domain} vif/${device} rx ${sideName(side)} #${index} id ${id} ${status < 0 ? netifStatusName(status) : plural(status, "byte")} at ${hex(offset)}${netifFlags("rx", flags)}`,
+  "netif-extra-info": ({ domain, device, side, index, type, flags, data }) =>
+    `d${domain} vif/${device} tx ${sideName(side)} #${index} ${netifExtraName(type)}${flags === 0 ? "" : ` flags ${hex(flags)}`} ${hexBytes(data)}`,
+  "packet-dropped": ({ domain, device, toGuest, length, reason }) =>
+    `d${domain} ${oneLine(device)} ${toGuest ? "to" : "from"} the guest, ${plural(length, "byte")}: ${oneLine(reason)}`,
   "ring-index": ({ domain, ring, index, update, value }) =>
     `d${domain} ${oneLine(ring)} ${oneLine(index)} ${update ? "=" : "is"} ${value}`,
   "disk-operation": ({ disk, operation, sector, count, status, serviceNs, digest }) => {
@@ -108,6 +126,10 @@ const DESCRIBE: { readonly [K in EventKindName]: (event: EventOf<K>) => string }
   "xenbus-error": ({ domain, device, errno, message }) =>
     `d${domain} ${oneLine(device)} ${resultName(-errno)}: ${oneLine(message)}`,
   "device-plug": ({ domain, device, change }) => `d${domain} ${oneLine(device)} ${oneLine(change)}`,
+  "emulated-unplug": ({ domain, mask }) => {
+    const parts = UNPLUGGED.filter((_, bit) => ((mask >>> bit) & 1) === 1);
+    return `d${domain} without ${parts.length === 0 ? hex(mask) : parts.join(", ")}`;
+  },
   "bios-area": ({ domain, address, size, readsRam, writesRam }) =>
     `d${domain} ${hex(address)}..${hex(address + size - 1)}: reads from ${readsRam ? "RAM" : "the bus"}, writes to ${writesRam ? "RAM" : "the bus"}`,
   end: ({ reason, retired }) => `${oneLine(reason)}, ${plural(retired, "instruction")} retired`,

@@ -3,6 +3,7 @@
 
 import { XENBUS_NAMES } from "../devices/split/xenbus.ts";
 import { OP, RSP } from "../devices/vbd/protocol.ts";
+import { EXTRA, RSP as NETIF_RSP, RXF, TXF } from "../devices/vnif/protocol.ts";
 import {
   DM_OP_H,
   ERRNO_H,
@@ -52,6 +53,8 @@ const GRANT_STATUS = namesOf(GRANT_TABLE_H, "GNTST_");
 const XENSTORE_TYPES = namesOf(XS, "");
 const BLOCK_OPERATIONS = namesOf(OP, "");
 const BLOCK_STATUS = namesOf(RSP, "");
+const NETIF_STATUS = namesOf(NETIF_RSP, "");
+const NETIF_EXTRA = namesOf(EXTRA, "");
 const DISK_OPERATIONS: Names = new Map([...["read", "write", "flush", "discard"].entries()]);
 const IO_REQUEST_TYPES = namesOf(IOREQ_H, "IOREQ_TYPE_", "IOREQ_TYPE_");
 const SHUTDOWN_REASONS = namesOf(SCHED_H, "SHUTDOWN_", "SHUTDOWN_");
@@ -96,6 +99,20 @@ export function blockOperationName(operation: number): string {
 
 export function blockStatusName(status: number): string {
   return BLOCK_STATUS.get(status) ?? `status ${status}`;
+}
+
+export function netifStatusName(status: number): string {
+  return NETIF_STATUS.get(status) ?? `status ${status}`;
+}
+
+export function netifExtraName(type: number): string {
+  return NETIF_EXTRA.get(type) ?? `type ${type}`;
+}
+
+/** ", csum_blank more_data" for the flags of a request or response; nothing for none. */
+export function netifFlags(ring: "tx" | "rx", flags: number): string {
+  const names = Object.entries(ring === "tx" ? TXF : RXF).filter(([, bit]) => (flags & bit) !== 0);
+  return names.length === 0 ? "" : `, ${names.map(([name]) => name).join(" ")}`;
 }
 
 export function diskOperationName(operation: number): string {

@@ -128,7 +128,14 @@ const BOARD = settings({
   serialConsole: optional(flag),
   bootMenuMs: optional(integer),
   showsXen: optional(flag),
+  xenPlatform: optional(flag),
   nics: optional(listOf(NIC)),
+});
+
+const VIF = settings({
+  address: text,
+  link: optional(LINK),
+  rate: optional(settings({ bytes: integer, microseconds: integer })),
 });
 
 const DOMAIN = settings({
@@ -139,6 +146,7 @@ const DOMAIN = settings({
   commandLine: optional(text),
   memoryMiB: integer,
   disks: optional(listOf(DISK)),
+  vifs: optional(listOf(VIF)),
 });
 
 const MODEL = settings({
@@ -147,6 +155,7 @@ const MODEL = settings({
   parameters: optional(tableOf(plain)),
   pages: optional(integer),
   disks: optional(listOf(DISK)),
+  vifs: optional(listOf(VIF)),
 });
 
 const MACHINE = settings({

@@ -4,6 +4,7 @@ import { NS_PER_SECOND } from "../core/units.ts";
 import type { DiskFault } from "../devices/block/faults.ts";
 import type { LinkOptions } from "../devices/net/link.ts";
 import type { HostConfig as NetworkHost } from "../devices/net/network.ts";
+import type { Rate } from "../devices/vnif/credit.ts";
 import { check, checkedShape } from "./config-shape.ts";
 
 export type DiskFaultConfig = DiskFault;
@@ -17,6 +18,16 @@ export interface DiskConfig {
   readonly sectors?: number;
   readonly readOnly?: boolean;
   readonly faults?: readonly DiskFaultConfig[];
+}
+
+/** A para-virtual network interface. */
+export interface VifConfig {
+  /** The guest's station address: `00:16:3e:12:34:56`. */
+  readonly address: string;
+  /** The back end's cable to the switch; what is not given is a gigabit's, with full duplex. */
+  readonly link?: Partial<LinkOptions>;
+  /** What the guest may send: so many bytes in so many microseconds. */
+  readonly rate?: Rate;
 }
 
 /** An Ethernet card on a domain's board. */
@@ -60,6 +71,8 @@ export interface BoardConfig {
   readonly bootMenuMs?: number;
   /** The guest finds Xen: its CPUID leaves and hypercalls. */
   readonly showsXen?: boolean;
+  /** With the Xen platform device in slot 2, by which drivers of an HVM guest find Xen's devices. */
+  readonly xenPlatform?: boolean;
   readonly nics?: readonly NicConfig[];
 }
 
@@ -74,6 +87,8 @@ export interface DomainConfig {
   readonly commandLine?: string;
   readonly memoryMiB: number;
   readonly disks?: readonly DiskConfig[];
+  /** Its virtual interfaces, by their handles from 0 on. */
+  readonly vifs?: readonly VifConfig[];
 }
 
 /** What a program is told beside its code. */
@@ -88,6 +103,8 @@ export interface ModelConfig {
   /** Memory, in pages of 4 KiB; 16 by default. */
   readonly pages?: number;
   readonly disks?: readonly DiskConfig[];
+  /** Its virtual interfaces, by their handles from 0 on. */
+  readonly vifs?: readonly VifConfig[];
 }
 
 export interface MachineConfig {
@@ -153,6 +170,10 @@ const SLOWEST_NS = 1_000_000;
 const MAX_DATE_SECONDS = 0xffff_ffff;
 /** As many as a board has slots for. */
 const MAX_NICS = 8;
+/** More than a guest has use for: xl allows 128, Linux's Xen front ends serve a few. */
+const MAX_VIFS = 8;
+/** xl's numbers for a rate have 32 bits (libxl_types.idl). */
+const MAX_RATE = 0xffff_ffff;
 /** Interrupts that a 16-bit ISA card's jumpers offer, and that no device of the board has. */
 const ISA_CARD_IRQS: readonly number[] = [3, 5, 7, 9, 10, 11, 12, 15];
 
@@ -251,6 +272,8 @@ function checkBoard(board: BoardConfig, { disks, modules }: DomainConfig, where:
   const place = `${where}, board`;
   check(board.kind === "pc" || board.kind === "isapc", place, "of kind pc or isapc");
   check(board.bootMenuMs === undefined || isPositive(board.bootMenuMs), place, "given a positive bootMenuMs");
+  const platformFits = board.kind === "pc" && board.showsXen === true;
+  check(board.xenPlatform !== true || platformFits, place, "a pc that shows Xen to have the Xen platform device");
   check((disks ?? []).length === 0 || board.showsXen === true, where, "shown Xen to have its disks");
   if (board.firmware !== undefined) {
     check((modules ?? []).length <= 1, where, "given one module at most under firmware: the initial RAM disk");
@@ -268,6 +291,16 @@ function checkNics({ kind, nics = [] }: BoardConfig, where: string): void {
     check(nic.model === "ne2000-isa" || nic.model === "rtl8029", place, "of model ne2000-isa or rtl8029");
     check(nic.model === "ne2000-isa" || kind === "pc", place, "an ISA card on a board without PCI");
     check(nic.irq === undefined || ISA_CARD_IRQS.includes(nic.irq), place, `on IRQ ${ISA_CARD_IRQS.join(", ")}`);
+  }
+}
+
+function checkVifs({ board, vifs = [] }: DomainConfig, where: string): void {
+  check(vifs.length <= MAX_VIFS, where, `given at most ${MAX_VIFS} interfaces`);
+  check(vifs.length === 0 || board === undefined || board.showsXen === true, where, "shown Xen to have its interfaces");
+  for (const [index, { rate }] of vifs.entries()) {
+    const place = `${where}, interface ${index}, rate`;
+    const { bytes, microseconds } = rate ?? { bytes: 1, microseconds: 1 };
+    check(isWithin(bytes, 1, MAX_RATE) && isWithin(microseconds, 1, MAX_RATE), place, "of 1 to 2^32 - 1 each");
   }
 }
 

@@ -26,9 +26,6 @@ export const PCI_SLOT = 3;
 export const ISA_PORT = 0x300;
 const ISA_IRQ = 9;
 
-/** The order in which QEMU's boards boot. */
-const BOOT_DEVICES = { pc: ["disk", "floppy", "cdrom"], isapc: ["floppy", "disk", "cdrom"] } as const;
-
 /** What a domain's card is called: its alarm, random stream, part of the snapshot and station have this name. */
 export function cardName({ name }: DomainConfig, index: number): string {
   return `${name} net${index}`;
@@ -73,6 +70,8 @@ export class Pc implements Snapshotable<PcTextState> {
         buses: { hypervisor: host.inHypervisor, "device-model": buses },
         memory: host.memory,
         mapSegment: ({ address, size, reads, writes }) => host.mapBiosArea(address, size, reads, writes),
+        unplugged: (mask) => emit({ kind: "emulated-unplug", at: clock.now, domain: domid, mask }),
+        platformLog: (byte) => text("xen-platform", byte),
         driveIsaIrq: (irq, level) => host.setIsaIrqLevel(irq, level),
         interruptChanged: () => host.interruptChanged(),
         serialOutput: (port, byte) => {
@@ -94,9 +93,10 @@ export class Pc implements Snapshotable<PcTextState> {
         startDateSeconds,
         firmware: firmwareItems(firmwareOptions(board, config, wires.images)),
         unlocked: board.firmware === undefined,
+        xenPlatform: board.xenPlatform ?? false,
         // The firmware's serial console sends twice what it is kept waiting with.
         serialTransmitTime: board.serialConsole === true ? "instant" : "line",
-        bootDevices: BOOT_DEVICES[board.kind],
+        bootDevices: ["disk", "network"],
       },
     );
     host.connect(this.platform);

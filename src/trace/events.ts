@@ -227,8 +227,65 @@ export const EVENT_KINDS = kinds({
   },
   "device-output": {
     id: 28,
-    what: "bytes that a domain's device sent out: a UART (com1, com2) or the debug console (debug)",
+    what: "bytes that a domain's device sent out: a UART (com1, com2), the debug console (debug) or the Xen platform device's log (xen-platform)",
     fields: { domain: "uint", device: "text", data: "bytes" },
+  },
+  "netif-tx-request": {
+    id: 40,
+    what: "a slot of the transmit ring (io/netif.h): side 0 as the front end published it, 1 as the back end fetched it; flags NETTXF_; size: of a packet's first slot the whole packet's",
+    fields: {
+      domain: "uint",
+      device: "uint",
+      side: "uint",
+      index: "delta",
+      ref: "uint",
+      offset: "uint",
+      flags: "uint",
+      id: "uint",
+      size: "uint",
+    },
+  },
+  "netif-tx-response": {
+    id: 41,
+    what: "a response in the transmit ring: side 1 as the back end published it, 0 as the front end took it; status NETIF_RSP_",
+    fields: { domain: "uint", device: "uint", side: "uint", index: "delta", id: "uint", status: "int" },
+  },
+  "netif-rx-request": {
+    id: 42,
+    what: "a buffer that the front end posted in the receive ring: side 0 as it was published, 1 as the back end fetched it",
+    fields: { domain: "uint", device: "uint", side: "uint", index: "delta", id: "uint", ref: "delta" },
+  },
+  "netif-rx-response": {
+    id: 43,
+    what: "a response in the receive ring: side 1 as the back end published it, 0 as the front end took it; flags NETRXF_; status: bytes in the buffer, or NETIF_RSP_",
+    fields: {
+      domain: "uint",
+      device: "uint",
+      side: "uint",
+      index: "delta",
+      id: "uint",
+      offset: "uint",
+      flags: "uint",
+      status: "int",
+    },
+  },
+  "netif-extra-info": {
+    id: 44,
+    what: "an extra-info slot of the transmit ring: type XEN_NETIF_EXTRA_TYPE_, data: the six bytes behind type and flags",
+    fields: {
+      domain: "uint",
+      device: "uint",
+      side: "uint",
+      index: "delta",
+      type: "uint",
+      flags: "uint",
+      data: "bytes",
+    },
+  },
+  "packet-dropped": {
+    id: 45,
+    what: "a network back end lost a packet or a part of one, to the guest or from it, and why",
+    fields: { domain: "uint", device: "text", toGuest: "bool", length: "uint", reason: "text" },
   },
   "ring-notify": {
     id: 50,
@@ -254,6 +311,16 @@ export const EVENT_KINDS = kinds({
     id: 52,
     what: "a toolstack's change of a guest's device: plugged in, unplug asked for, removed, gone",
     fields: { domain: "uint", device: "text", change: "text" },
+  },
+  "frontend-error": {
+    id: 60,
+    what: "a front end of a model domain shuts its device because of what the back end did (xenbus_dev_fatal); errno is positive",
+    fields: { domain: "uint", device: "text", errno: "uint", message: "text" },
+  },
+  "emulated-unplug": {
+    id: 71,
+    what: "an HVM guest had emulated devices taken away (hvm-emulated-unplug): mask bit 0 IDE disks, 1 network cards, 2 IDE disks but the first",
+    fields: { domain: "uint", mask: "uint" },
   },
   "bios-area": {
     id: 70,

@@ -22,6 +22,8 @@ export interface BoardRow {
   readonly addresses?: readonly Range[];
   /** ISA interrupts that it may raise. */
   readonly irqs?: readonly number[];
+  /** A board may be without. */
+  readonly optional?: boolean;
   /** Where Xen or QEMU says so. */
   readonly source: string;
 }
@@ -38,6 +40,7 @@ export const DEVICE_NAMES = [
   "rtc",
   "local-apic",
   "io-apic",
+  "xen-platform",
   "dma-1",
   "dma-2",
   "dma-pages",
@@ -86,6 +89,14 @@ export const BOARD: readonly BoardRow[] = [
     boards: PC,
     addresses: [[0xfec0_0000, 0x1000]],
     source: "xen/arch/x86/hvm/vioapic.c",
+  },
+  {
+    device: "xen-platform",
+    place: "device-model",
+    boards: PC,
+    ports: [[0x10, 0x10]],
+    optional: true,
+    source: "qemu hw/i386/xen/xen_platform.c",
   },
   { device: "dma-1", place: "device-model", boards: BOTH, ports: [[0x00, 0x10]], source: "qemu hw/dma/i8257.c" },
   { device: "dma-2", place: "device-model", boards: BOTH, ports: [[0xc0, 0x20]], source: "qemu hw/dma/i8257.c" },

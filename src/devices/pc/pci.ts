@@ -5,6 +5,8 @@
 import type { AccessWidth, BusDevice } from "../../core/bus.ts";
 import { InputError } from "../../core/errors.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
+import { copyState } from "./chip-state.ts";
+import { PCI } from "./config-space.ts";
 
 /** What sits on the bus; cards of other parts fit it as they are. */
 export interface PciFunction {
@@ -16,6 +18,8 @@ export interface PciFunction {
   ioRange(): { readonly first: number; readonly length: number } | undefined;
   /** What answers there. */
   readonly io: BusDevice;
+  /** It is taken out of its slot: from here on it drives no wire. A function without is never taken out. */
+  unplug?(): void;
 }
 
 /** 32 devices of 8 functions. */
@@ -36,6 +40,8 @@ const CONFIG_DATA = 4;
 export interface PciBusState {
   address: number;
   resetControl: number;
+  /** Places that functions were taken out of. */
+  unplugged: number[];
 }
 
 export class PciBus implements Snapshotable<PciBusState> {
@@ -46,7 +52,7 @@ export class PciBus implements Snapshotable<PciBusState> {
   readonly #base = new Uint32Array(FUNCTION_COUNT);
   /** `#owner` is of the functions as they are. */
   #decoded = false;
-  #state: PciBusState = { address: 0, resetControl: 0 };
+  #state: PciBusState = { address: 0, resetControl: 0, unplugged: [] };
 
   /** @param resetMachine called when port CF9h resets the machine */
   constructor(resetMachine: () => void) {
@@ -68,13 +74,28 @@ export class PciBus implements Snapshotable<PciBusState> {
     this.#decoded = false;
   }
 
+  /** Takes out all functions of a class that can be. @param classCode base class and subclass (section 6.2.1) */
+  unplug(classCode: number): void {
+    for (const [place, target] of this.#functions.entries()) {
+      if (target?.unplug === undefined || target.readConfig(PCI.CLASS + 1, 2) !== classCode) continue;
+      if (this.#state.unplugged.includes(place)) continue;
+      target.unplug();
+      this.#state.unplugged.push(place);
+      this.#decoded = false;
+    }
+  }
+
+  #function(place: number): PciFunction | undefined {
+    return this.#state.unplugged.includes(place) ? undefined : this.#functions[place];
+  }
+
   /** Works out anew who answers which port. Where two functions claim a port, the lower number has it. */
   #decode(): void {
     if (this.#decoded) return;
     this.#decoded = true;
     this.#owner.fill(0);
     for (let place = FUNCTION_COUNT - 1; place >= 0; place--) {
-      const range = this.#functions[place]?.ioRange();
+      const range = this.#function(place)?.ioRange();
       if (range === undefined) continue;
       this.#base[place] = range.first;
       this.#owner.fill(place + 1, range.first, range.first + range.length);
@@ -115,7 +136,7 @@ export class PciBus implements Snapshotable<PciBusState> {
   #selected(): PciFunction | undefined {
     const { address } = this.#state;
     const isBusZero = ((address >>> 16) & 0xff) === 0;
-    return (address & ENABLE) !== 0 && isBusZero ? this.#functions[(address >>> 8) & 0xff] : undefined;
+    return (address & ENABLE) !== 0 && isBusZero ? this.#function((address >>> 8) & 0xff) : undefined;
   }
 
   /** The ports from `first` on as functions answer them; reads of nobody's ports give all ones. */
@@ -152,12 +173,19 @@ export class PciBus implements Snapshotable<PciBusState> {
   }
 
   save(): PciBusState {
-    return { ...this.#state };
+    return copyState(this.#state);
   }
 
-  /** The functions may be loaded before or afterwards. */
-  load({ address, resetControl }: PciBusState): void {
-    this.#state = { address: (address & CONFADD_MASK) >>> 0, resetControl: resetControl & RESET_CONTROL_MASK };
+  /** The functions may be loaded before or afterwards. @throws InputError when a place is none that a function can be taken out of */
+  load({ address, resetControl, unplugged }: PciBusState): void {
+    if (!unplugged.every((place) => this.#functions[place]?.unplug !== undefined)) {
+      throw new InputError("nothing can be taken out there", "snapshot of the PCI bus");
+    }
+    this.#state = {
+      address: (address & CONFADD_MASK) >>> 0,
+      resetControl: resetControl & RESET_CONTROL_MASK,
+      unplugged: [...unplugged],
+    };
     this.#decoded = false;
   }
 }

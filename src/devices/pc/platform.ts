@@ -23,6 +23,7 @@ import { Pit } from "./pit.ts";
 import { type BootDevice, Rtc } from "./rtc.ts";
 import { type TransmitTime, Uart16550 } from "./uart.ts";
 import { Vga } from "./vga.ts";
+import { XenPlatform } from "./xen-platform.ts";
 
 const IRQ_COUNT = 16;
 /** The PIT's interrupt arrives at the I/O APIC's input 2 (MultiProcessor Specification 1.4, section 5.1). */
@@ -33,6 +34,12 @@ const COM2_IRQ = 3;
 const SCI_IRQ = 9;
 /** The south bridge's device number on QEMU's pc machine. */
 const SOUTH_BRIDGE = 1;
+/** Where libxl puts the Xen platform device. */
+const XEN_PLATFORM = 2;
+/** Of what the guest may have taken away: there are no IDE disks. */
+const UNPLUG_NETWORK_CARDS = 1 << 1;
+/** PCI class and subclass. */
+const ETHERNET_CONTROLLER = 0x0200;
 const STATE_VERSION = 1;
 
 export interface PlaceBuses {
@@ -53,6 +60,10 @@ export interface PlatformWires {
   readonly interruptChanged: () => void;
   /** What reads and writes of a part of C0000h to FFFFFh reach, as the host bridge has it now. */
   readonly mapSegment: (segment: MemorySegment) => void;
+  /** The guest has its emulated devices of some kinds taken away; see {@link XenPlatformWires.unplug}. */
+  readonly unplugged: (mask: number) => void;
+  /** A byte written to the Xen platform device's log. */
+  readonly platformLog: (byte: number) => void;
   /** A byte has left a UART: 0 is COM1. */
   readonly serialOutput: (port: 0 | 1, byte: number) => void;
   /** A byte written to the debug console. */
@@ -71,6 +82,8 @@ export interface PlatformOptions {
   readonly firmware: FirmwareItems;
   /** C0000h to FFFFFh is RAM from the start: a board without firmware. */
   readonly unlocked: boolean;
+  /** With the Xen platform device; of boards with PCI. */
+  readonly xenPlatform: boolean;
   readonly serialTransmitTime: TransmitTime;
   /** What the firmware boots from when nothing else says so. */
   readonly bootDevices: readonly BootDevice[];
@@ -190,7 +203,7 @@ export class PcPlatform {
       this.#keep("i/o apic", ioApic);
     }
     if (hasPci) {
-      const { bus, isaBridge } = this.#buildPci(wires, options.unlocked, pin(SCI_IRQ, "piix4"), chips);
+      const { bus, isaBridge } = this.#buildPci(wires, options, pin(SCI_IRQ, "piix4"), chips);
       this.pci = bus;
       this.#isaBridge = isaBridge;
     }
@@ -199,14 +212,19 @@ export class PcPlatform {
 
   #buildPci(
     wires: PlatformWires,
-    unlocked: boolean,
+    options: PlatformOptions,
     sci: IrqSource,
     chips: Map<DeviceName, BusDevice | ((firstAddress: number) => BusDevice)>,
   ): PciPart {
     const bus = new PciBus(wires.resetMachine);
-    const hostBridge = new I440fx(unlocked, () => {
-      for (const segment of hostBridge.segments()) wires.mapSegment(segment);
-    });
+    let xenPlatform: XenPlatform | undefined;
+    const mapSegments = (): void => {
+      const locked = xenPlatform?.romLocked === true;
+      for (const segment of hostBridge.segments()) {
+        wires.mapSegment(locked ? { ...segment, writes: false } : segment);
+      }
+    };
+    const hostBridge = new I440fx(options.unlocked, mapSegments);
     const isaBridge = new Piix3IsaBridge(this.isaIrqs);
     const ide = new Piix3Ide();
     const pm = new Piix4Pm({ clock: wires.clock, sci, powerOff: wires.powerOff });
@@ -222,6 +240,19 @@ export class PcPlatform {
     this.#keep("piix3 ide", ide);
     this.#keep("piix4 pm", pm);
     for (const line of isaBridge.pirqs) this.#keep(line.name, line);
+    if (options.xenPlatform) {
+      xenPlatform = new XenPlatform({
+        romLockChanged: mapSegments,
+        unplug: (mask) => {
+          wires.unplugged(mask);
+          if ((mask & UNPLUG_NETWORK_CARDS) !== 0) bus.unplug(ETHERNET_CONTROLLER);
+        },
+        log: wires.platformLog,
+      });
+      bus.plug(XEN_PLATFORM, 0, xenPlatform);
+      chips.set("xen-platform", xenPlatform.fixed);
+      this.#keep("xen platform", xenPlatform);
+    }
     this.#keep("pci", bus);
     return { bus, isaBridge };
   }
@@ -278,8 +309,9 @@ function attach(
   chips: ReadonlyMap<DeviceName, BusDevice | ((firstAddress: number) => BusDevice)>,
   buses: Readonly<Record<Place, PlaceBuses>>,
 ): void {
-  for (const { device, place, ports, addresses } of boardRows(kind)) {
+  for (const { device, place, ports, addresses, optional } of boardRows(kind)) {
     const chip = chips.get(device);
+    if (chip === undefined && optional === true) continue;
     assert(chip !== undefined, `nothing on the board is ${device}`);
     const at = (first: number): BusDevice => (typeof chip === "function" ? chip(first) : chip);
     for (const [first, length] of ports ?? []) buses[place].ports.register(first, length, at(first));

@@ -96,6 +96,8 @@ export class BareBoard {
         },
         // Memory and firmware's copy stay as the firmware unlocks them.
         mapSegment: () => undefined,
+        unplugged: () => undefined,
+        platformLog: () => undefined,
         driveIsaIrq: (irq, level) => this.platform.setIsaIrqLevel(irq, level),
         interruptChanged: () => undefined,
         serialOutput: (port, byte) => {
@@ -119,6 +121,7 @@ export class BareBoard {
         memorySize,
         vcpus: 1,
         unlocked: false,
+        xenPlatform: false,
         serialTransmitTime: "instant",
         bootDevices: kind === "pc" ? ["disk", "floppy", "cdrom"] : ["floppy", "disk", "cdrom"],
         startDateSeconds: 1_700_000_000,

@@ -14,6 +14,7 @@ export interface RigOptions extends Partial<FirmwareOptions> {
   readonly kind?: BoardKind;
   readonly serialTransmitTime?: TransmitTime;
   readonly startDateSeconds?: number;
+  readonly xenPlatform?: boolean;
 }
 
 export const MEMORY_SIZE = MIB;
@@ -47,6 +48,8 @@ export class Rig {
           },
         },
         mapSegment: (segment) => this.segments.push(segment),
+        unplugged: (mask) => this.happened.push(`unplug ${mask}`),
+        platformLog: (byte) => this.debug.push(byte),
         driveIsaIrq: (irq, level) => this.platform.setIsaIrqLevel(irq, level),
         interruptChanged: () => undefined,
         serialOutput: (port, byte) => this.serial[port]?.push(byte),
@@ -62,6 +65,7 @@ export class Rig {
         startDateSeconds: options.startDateSeconds ?? 0,
         firmware: firmwareItems({ ...options, memorySize: MEMORY_SIZE, vcpus: 1 }),
         unlocked: false,
+        xenPlatform: options.xenPlatform ?? false,
         serialTransmitTime: options.serialTransmitTime ?? "line",
         bootDevices: ["disk", "floppy", "cdrom"],
       },
