@@ -123,6 +123,8 @@ const DESCRIBE: { readonly [K in EventKindName]: (event: EventOf<K>) => string }
     `d${domain} ${blockDeviceName(device)} id ${id}: ${oneLine(reason)}`,
   "ring-notify": ({ domain, ring, sent }) =>
     `d${domain} ${oneLine(ring)} ${sent ? "notifies the front end" : "need not notify"}`,
+  "frontend-error": ({ domain, device, errno, message }) =>
+    `d${domain} ${oneLine(device)} is shut, ${resultName(-errno)}: ${oneLine(message)}`,
   "xenbus-error": ({ domain, device, errno, message }) =>
     `d${domain} ${oneLine(device)} ${resultName(-errno)}: ${oneLine(message)}`,
   "device-plug": ({ domain, device, change }) => `d${domain} ${oneLine(device)} ${oneLine(change)}`,

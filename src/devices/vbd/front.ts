@@ -1,0 +1,424 @@
+// Part: the block front end (blkfront) as a model domain's driver (io/blkif.h): life cycle, a queue of requests, the ring with event thresholds,
+// data copied through granted pages. It believes nothing that the back end writes: an index, an id or a size that cannot be shuts the device,
+// fails what is in flight, and is told to trace and xenstore. Requests of up to eleven segments of a page; persistent grants where the back
+// end offers them. Not modelled: splitting and merging of requests, barriers.
+
+import { InputError } from "../../core/errors.ts";
+import { PAGE_SIZE } from "../../core/memory.ts";
+import type { Snapshotable } from "../../core/snapshot.ts";
+import { ERRNO_H } from "../../xen/abi/constants.ts";
+import type { ModelKernel } from "../../xen/model/kernel.ts";
+import { SECTOR_SIZE } from "../block/disk.ts";
+import { FrontEnd, type FrontEndState } from "../split/front-end.ts";
+import { FrontRing, type FrontRingState } from "../split/front-ring.ts";
+import { XENBUS } from "../split/xenbus.ts";
+import { FrontPages, type FrontPagesState, type Lent, loadLent, saveLent } from "./front-pages.ts";
+import { encodeDiscard, encodeTransfer } from "./front-requests.ts";
+import { LAYOUTS, MAX_SEGMENTS, OP, type ProtocolName, RSP, SECTORS_PER_PAGE } from "./protocol.ts";
+
+export type BlockOperation = "read" | "write" | "flush" | "discard";
+
+const OPERATIONS: Readonly<Record<BlockOperation, number>> = {
+  read: OP.READ,
+  write: OP.WRITE,
+  flush: OP.FLUSH_DISKCACHE,
+  discard: OP.DISCARD,
+};
+
+/** Sectors of one transfer: eleven pages. */
+export const MAX_SECTORS = MAX_SEGMENTS * SECTORS_PER_PAGE;
+/** Requests that wait for a slot; more at once are a program without flow control. */
+const MAX_QUEUED = 4096;
+/** VDISK_READONLY, a bit of the `info` node. */
+const READ_ONLY = 4;
+/** A disk beyond 2^40 sectors is no disk, as in the machine's configuration. */
+const MAX_DISK_SECTORS = 2 ** 40;
+
+export interface BlkfrontOptions {
+  /** Virtual device number: 51712 for xvda. */
+  readonly device: number;
+  readonly protocol?: ProtocolName;
+  /** Uses persistent grants where the back end offers them. */
+  readonly persistent?: boolean;
+  /** First index of the ring. */
+  readonly start?: number;
+}
+
+export interface BlkfrontHandlers {
+  /** Connected: requests may be submitted. */
+  ready(): void;
+  /** @param status BLKIF_RSP_; @param data of a read that succeeded, else empty */
+  done(tag: number, status: number, data: Uint8Array): void;
+  /** The device is gone; requests that were in flight have failed before. `start` may connect it again. */
+  closed(): void;
+  /** The disk has another size. */
+  resized?(): void;
+}
+
+interface Queued {
+  readonly tag: number;
+  readonly operation: number;
+  readonly sector: number;
+  readonly count: number;
+  /** Of a write. */
+  readonly data: Uint8Array;
+}
+
+/** A request in the ring; its id is the number of its place. */
+interface InFlight {
+  readonly tag: number;
+  readonly operation: number;
+  readonly count: number;
+  readonly pages: readonly Lent[];
+}
+
+export interface BlkfrontState {
+  front: FrontEndState;
+  ring: (FrontRingState & { gfn: number; ref: number; port: number; persistent: boolean }) | null;
+  pages: FrontPagesState | null;
+  slots: ({ tag: number; operation: number; count: number; pages: { gfn: number; ref: number }[] } | null)[];
+  queue: { tag: number; operation: number; sector: number; count: number; data: Uint8Array }[];
+  sectors: number;
+  info: number;
+  flush: boolean;
+  discard: boolean;
+  leaving: boolean;
+  shut: boolean;
+}
+
+interface Connection {
+  readonly lent: Lent;
+  readonly port: number;
+  readonly persistent: boolean;
+  readonly ring: FrontRing;
+  readonly pages: FrontPages;
+}
+
+const NOTHING = new Uint8Array(0);
+
+export class Blkfront implements Snapshotable<BlkfrontState> {
+  readonly #kernel: ModelKernel;
+  readonly #options: BlkfrontOptions;
+  readonly #handlers: BlkfrontHandlers;
+  readonly #protocol: ProtocolName;
+  readonly #end: FrontEnd;
+  #connection: Connection | undefined;
+  #slots: (InFlight | undefined)[] = [];
+  #queue: Queued[] = [];
+  #sectors = 0;
+  #info = 0;
+  #flush = false;
+  #discard = false;
+  /** No more requests: the device is let go of when nothing is in flight. */
+  #leaving = false;
+  /** The back end broke the rules: nothing that it writes is looked at any more. */
+  #shut = false;
+
+  constructor(kernel: ModelKernel, options: BlkfrontOptions, handlers: BlkfrontHandlers) {
+    this.#kernel = kernel;
+    this.#options = options;
+    this.#handlers = handlers;
+    this.#protocol = options.protocol ?? "x86_32-abi";
+    this.#end = new FrontEnd(kernel, {
+      kind: "vbd",
+      device: options.device,
+      publish: () => this.#publish(),
+      connect: () => this.#connect(),
+      look: () => this.#look(),
+      drain: () => this.#leave(),
+      closed: () => this.#closed(),
+    });
+  }
+
+  /** Connects the device. False when the toolstack has given no such device. */
+  start(): boolean {
+    return this.#end.start();
+  }
+
+  get connected(): boolean {
+    return this.#end.state === XENBUS.Connected;
+  }
+
+  /** Of 512 bytes. */
+  get sectors(): number {
+    return this.#sectors;
+  }
+
+  get readOnly(): boolean {
+    return (this.#info & READ_ONLY) !== 0;
+  }
+
+  get canFlush(): boolean {
+    return this.#flush;
+  }
+
+  get canDiscard(): boolean {
+    return this.#discard;
+  }
+
+  /** Requests submitted that are not done. */
+  get pending(): number {
+    return this.#queue.length + (this.#connection?.ring.inFlight ?? 0);
+  }
+
+  /**
+   * Takes a request; `done` is called with its tag. Requests go out with `push`, at the latest when earlier ones are answered.
+   * @param data of a write: `count` sectors
+   * @returns false when the device is not connected or too many wait
+   * @throws InputError on a request that there cannot be
+   */
+  submit(tag: number, operation: BlockOperation, sector = 0, count = 0, data: Uint8Array = NOTHING): boolean {
+    const number = OPERATIONS[operation];
+    const transfers = number === OP.READ || number === OP.WRITE;
+    if (transfers && !(Number.isInteger(count) && count >= 1 && count <= MAX_SECTORS)) {
+      throw new InputError(`a transfer of ${count} sectors, must be 1 to ${MAX_SECTORS}`, this.#end.name);
+    }
+    if (number === OP.WRITE && data.length !== count * SECTOR_SIZE) {
+      throw new InputError(`${data.length} bytes for ${count} sectors`, this.#end.name);
+    }
+    if (!this.connected || this.#leaving || this.#queue.length >= MAX_QUEUED) return false;
+    this.#queue.push({ tag, operation: number, sector, count, data });
+    return true;
+  }
+
+  /** Moves waiting requests into the ring and tells the back end if it asked for that. */
+  push(): void {
+    const connection = this.#connection;
+    if (connection === undefined || !this.connected) return;
+    const { ring, port } = connection;
+    let moved = 0;
+    while (moved < this.#queue.length && !ring.full && this.#send(connection, this.#queue[moved]!)) moved++;
+    if (moved === 0) return;
+    this.#queue.splice(0, moved);
+    if (ring.push()) this.#kernel.notify(port);
+  }
+
+  /** Lets go of the device once everything submitted is done. */
+  disconnect(): void {
+    this.#leave();
+  }
+
+  /** Writes one request; false when there are no pages for it now. */
+  #send({ ring, pages }: Connection, request: Queued): boolean {
+    const { operation, sector, count, data } = request;
+    const { device } = this.#options;
+    const transfers = operation === OP.READ || operation === OP.WRITE;
+    const lent = pages.take(transfers ? Math.ceil(count / SECTORS_PER_PAGE) : 0, operation === OP.WRITE);
+    if (lent === undefined) return false;
+    let id = 0;
+    while (this.#slots[id] !== undefined) id++;
+    this.#slots[id] = { tag: request.tag, operation, count, pages: lent };
+    if (operation === OP.WRITE) {
+      for (const [index, { page }] of lent.entries()) {
+        page.write(0, data.subarray(index * PAGE_SIZE, (index + 1) * PAGE_SIZE));
+      }
+    }
+    const bytes =
+      operation === OP.DISCARD
+        ? encodeDiscard(this.#protocol, { id, device, sector, count })
+        : encodeTransfer(this.#protocol, { operation, id, device, sector, count: transfers ? count : 0, lent });
+    ring.request(bytes);
+    return true;
+  }
+
+  /** The back end's notification: takes all responses. */
+  #serve(): void {
+    const { ring } = this.#connection ?? {};
+    if (ring === undefined || this.#shut) return;
+    const waiting = ring.responses();
+    if (waiting < 0) {
+      this.#fatal("answered more requests than there were");
+      return;
+    }
+    for (let left = waiting; left > 0; left--) if (!this.#take(ring)) return;
+    ring.listen();
+    this.push();
+    if (this.#leaving) this.#leave();
+  }
+
+  /** False when the response was nonsense, or its program ended the device. */
+  #take(ring: FrontRing): boolean {
+    const bytes = ring.take(LAYOUTS[this.#protocol].response);
+    const view = new DataView(bytes.buffer);
+    const [id, high] = [view.getUint32(0, true), view.getUint32(4, true)];
+    const slot = high === 0 ? this.#slots[id] : undefined;
+    if (slot === undefined) {
+      this.#fatal(`answered request ${high === 0 ? id : "of a wide id"}, which is not in flight`);
+      return false;
+    }
+    if (view.getUint8(8) !== slot.operation) {
+      this.#fatal(`answered request ${id} as another operation`);
+      return false;
+    }
+    this.#finish(id, slot, view.getInt16(10, true));
+    return !this.#shut && this.#connection?.ring === ring;
+  }
+
+  #finish(id: number, { tag, operation, count, pages }: InFlight, status: number): void {
+    this.#slots[id] = undefined;
+    let data = NOTHING;
+    if (operation === OP.READ && status === RSP.OKAY) {
+      data = new Uint8Array(count * SECTOR_SIZE);
+      for (const [index, { page }] of pages.entries()) {
+        const at = index * PAGE_SIZE;
+        data.set(page.read(0, Math.min(PAGE_SIZE, data.length - at)), at);
+      }
+    }
+    const held = this.#connection?.pages.give(pages) ?? 0;
+    if (held > 0) this.#fatal(`answered request ${id} and still holds ${held} of its pages`);
+    this.#handlers.done(tag, status, data);
+  }
+
+  #publish(): Readonly<Record<string, string | number>> | undefined {
+    const kernel = this.#kernel;
+    const { backDomid } = this.#end;
+    this.#leaving = false;
+    this.#shut = false;
+    const page = kernel.allocatePage();
+    if (page === undefined) return undefined;
+    page.write(0, new Uint8Array(PAGE_SIZE));
+    const ring = new FrontRing([page], LAYOUTS[this.#protocol].slot, this.#options.start);
+    const lent = { page, ref: kernel.grantAccess(backDomid, page) };
+    const port = lent.ref < 0 ? -1 : kernel.allocUnbound(backDomid, () => this.#serve());
+    if (port < 0) {
+      this.#giveRing(lent);
+      return undefined;
+    }
+    const persistent = this.#options.persistent === true && this.#end.backNumber("feature-persistent") === 1;
+    this.#connection = { lent, port, persistent, ring, pages: new FrontPages(kernel, backDomid, persistent) };
+    const nodes = { "ring-ref": lent.ref, "event-channel": port, protocol: this.#protocol };
+    return persistent ? { ...nodes, "feature-persistent": 1 } : nodes;
+  }
+
+  #connect(): boolean {
+    const end = this.#end;
+    if (!this.#readSize()) return false;
+    if ((end.backNumber("sector-size") ?? SECTOR_SIZE) !== SECTOR_SIZE) {
+      this.#fatal(`has sectors of ${end.backText("sector-size")} bytes, which were not asked for`);
+      return false;
+    }
+    this.#info = end.backNumber("info") ?? 0;
+    this.#flush = end.backNumber("feature-flush-cache") === 1;
+    this.#discard = end.backNumber("feature-discard") === 1;
+    // The state is Connected before the program acts on it.
+    end.switchTo(XENBUS.Connected);
+    this.#handlers.ready();
+    return false;
+  }
+
+  #readSize(): boolean {
+    const sectors = this.#end.backNumber("sectors");
+    if (sectors === undefined || sectors < 1 || sectors > MAX_DISK_SECTORS) {
+      this.#fatal("says no size that a disk can have");
+      return false;
+    }
+    this.#sectors = sectors;
+    return true;
+  }
+
+  #look(): void {
+    const before = this.#sectors;
+    if (this.#readSize() && this.#sectors !== before) this.#handlers.resized?.();
+  }
+
+  #leave(): void {
+    this.#leaving = true;
+    if (this.pending > 0) {
+      this.push();
+      return;
+    }
+    if (this.#end.state === XENBUS.Connected) this.#end.disconnect();
+    else if (this.#end.state === XENBUS.Closing) this.#end.close();
+  }
+
+  #fatal(message: string): void {
+    this.#shut = true;
+    this.#failAll();
+    this.#end.fatal(ERRNO_H.XEN_EINVAL, `the back end ${message}`);
+  }
+
+  /** What is in flight and what waits has failed. */
+  #failAll(): void {
+    const slots = this.#slots;
+    const queue = this.#queue;
+    this.#slots = [];
+    this.#queue = [];
+    for (const slot of slots) {
+      if (slot === undefined) continue;
+      this.#connection?.pages.give(slot.pages);
+      this.#handlers.done(slot.tag, RSP.ERROR, NOTHING);
+    }
+    for (const { tag } of queue) this.#handlers.done(tag, RSP.ERROR, NOTHING);
+  }
+
+  #closed(): void {
+    const connection = this.#connection;
+    this.#failAll();
+    this.#connection = undefined;
+    if (connection !== undefined) {
+      this.#kernel.unbind(connection.port);
+      connection.pages.release();
+      this.#giveRing(connection.lent);
+    }
+    this.#handlers.closed();
+  }
+
+  /** A page that the back end still holds stays lost: it may write to it at any time. */
+  #giveRing({ page, ref }: Lent): void {
+    if (ref < 0 || this.#kernel.endAccess(ref)) this.#kernel.freePage(page);
+  }
+
+  save(): BlkfrontState {
+    const connection = this.#connection;
+    return {
+      front: this.#end.save(),
+      ring: connection
+        ? {
+            ...connection.ring.save(),
+            ...saveLent(connection.lent),
+            port: connection.port,
+            persistent: connection.persistent,
+          }
+        : null,
+      pages: connection?.pages.save() ?? null,
+      slots: Array.from(this.#slots, (slot) => (slot ? { ...slot, pages: slot.pages.map(saveLent) } : null)),
+      queue: this.#queue.map((request) => ({ ...request, data: request.data.slice() })),
+      sectors: this.#sectors,
+      info: this.#info,
+      flush: this.#flush,
+      discard: this.#discard,
+      leaving: this.#leaving,
+      shut: this.#shut,
+    };
+  }
+
+  load(state: BlkfrontState): void {
+    const kernel = this.#kernel;
+    const { ring } = state;
+    this.#end.load(state.front);
+    this.#connection = undefined;
+    if (ring !== null) {
+      const lent = loadLent(kernel, ring);
+      const pages = new FrontPages(kernel, this.#end.backDomid, ring.persistent);
+      if (state.pages !== null) pages.load(state.pages);
+      this.#connection = {
+        lent,
+        port: ring.port,
+        persistent: ring.persistent,
+        ring: new FrontRing([lent.page], LAYOUTS[this.#protocol].slot, 0, ring),
+        pages,
+      };
+      kernel.adoptPort(ring.port, () => this.#serve());
+    }
+    this.#slots = state.slots.map((slot) =>
+      slot ? { ...slot, pages: slot.pages.map((entry) => loadLent(kernel, entry)) } : undefined,
+    );
+    this.#queue = state.queue.map((request) => ({ ...request, data: request.data.slice() }));
+    this.#sectors = state.sectors;
+    this.#info = state.info;
+    this.#flush = state.flush;
+    this.#discard = state.discard;
+    this.#leaving = state.leaving;
+    this.#shut = state.shut;
+  }
+}
