@@ -204,13 +204,16 @@ export function completeConfig(config: MachineConfig): FullMachineConfig {
       boards++;
     }
     checkDisks(domain.disks ?? [], where);
+    check((domain.vifs ?? []).length === 0 || showsXen(domain), where, "shown Xen to have its interfaces");
+    checkVifs(domain.vifs ?? [], where);
   }
-  for (const { name, disks = [], pages = DEFAULT_MODEL_PAGES } of full.models) {
+  for (const { name, disks = [], vifs = [], pages = DEFAULT_MODEL_PAGES } of full.models) {
     const where = `domain ${name}`;
     check(name !== "" && !names.has(name), where, "a name of its own");
     names.add(name);
     check(isWithin(pages, 4, MAX_MODEL_PAGES), where, `4 to ${MAX_MODEL_PAGES} pages`);
     checkDisks(disks, where);
+    checkVifs(vifs, where);
   }
   memoryMiB += modelsMiB(full);
   check(boards <= 1, "domains", "at most one domain with a board");
@@ -294,9 +297,12 @@ function checkNics({ kind, nics = [] }: BoardConfig, where: string): void {
   }
 }
 
-function checkVifs({ board, vifs = [] }: DomainConfig, where: string): void {
+function showsXen({ board }: DomainConfig): boolean {
+  return board === undefined || board.showsXen === true;
+}
+
+function checkVifs(vifs: readonly VifConfig[], where: string): void {
   check(vifs.length <= MAX_VIFS, where, `given at most ${MAX_VIFS} interfaces`);
-  check(vifs.length === 0 || board === undefined || board.showsXen === true, where, "shown Xen to have its interfaces");
   for (const [index, { rate }] of vifs.entries()) {
     const place = `${where}, interface ${index}, rate`;
     const { bytes, microseconds } = rate ?? { bytes: 1, microseconds: 1 };

@@ -15,10 +15,12 @@ import { CS } from "../cpu/state.ts";
 import { type Disk, OverlayDisk } from "../devices/block/disk.ts";
 import { FaultyDisk } from "../devices/block/faults.ts";
 import { SOLID_STATE } from "../devices/block/service.ts";
+import type { LinkOptions } from "../devices/net/link.ts";
 import { Network } from "../devices/net/network.ts";
 import { readPcap } from "../devices/net/pcap.ts";
 import type { PingerState } from "../devices/net/pinger.ts";
 import { Vbd } from "../devices/vbd/vbd.ts";
+import { Vif } from "../devices/vnif/vif.ts";
 import type { Emit, TraceEvent } from "../trace/events.ts";
 import type { Domain, PvhKernel } from "../xen/domain.ts";
 import { type ModelFactory, ModelKernel } from "../xen/model/kernel.ts";
@@ -47,6 +49,14 @@ const LONGEST_TURN_NS = 10_000_000;
 
 /** Bytes of code shown around the instruction pointer. */
 const CODE_WINDOW = 32;
+
+/** A back end's cable to the switch: the bridge of a control domain is not what limits its guests. */
+const VIF_LINK: LinkOptions = { bitsPerSecond: 1_000_000_000, latencyNs: 500, fullDuplex: true };
+
+/** What an interface is called: its random stream and its station have this name. */
+function vifName({ name }: { readonly name: string }, device: number): string {
+  return `${name} vif${device}`;
+}
 
 const CONSOLE_CHANNEL = "console:";
 
@@ -264,12 +274,16 @@ export class Machine implements Snapshotable<MachineState> {
   }
 
   #connect({ hosts = [], peers = [] }: NetworkConfig, images: Images): Network {
-    const cards = this.#config.domains.flatMap((domain) =>
+    const { domains, models } = this.#config;
+    const cards = domains.flatMap((domain) =>
       (domain.board?.nics ?? []).map((nic, index) => [cardName(domain, index), nic.link ?? {}] as const),
+    );
+    const vifs = [...domains, ...models].flatMap((domain) =>
+      (domain.vifs ?? []).map(({ link }, index) => [vifName(domain, index), { ...VIF_LINK, ...link }] as const),
     );
     const wires = { clock: this.clock, random: (name: string) => this.#random.stream(`net ${name}`), emit: this.#emit };
     const network = new Network(wires, {
-      cards: Object.fromEntries(cards),
+      cards: Object.fromEntries([...cards, ...vifs]),
       hosts: hosts.map(({ tftp, ...host }) => {
         const files = Object.entries(tftp ?? {}).map(([file, image]) => [file, images.bytes(image)] as const);
         return tftp === undefined ? host : { ...host, tftp: Object.fromEntries(files) };
@@ -296,6 +310,7 @@ export class Machine implements Snapshotable<MachineState> {
     });
     this.#domains.set(config.name, domain);
     for (const disk of config.disks ?? []) this.#plug(domain, disk, images, xenstore);
+    this.#plugVifs(domain, config, xenstore);
   }
 
   #buildPc(config: DomainConfig, board: BoardConfig, images: Images, xenstore: XenstoreDaemon): void {
@@ -324,6 +339,7 @@ export class Machine implements Snapshotable<MachineState> {
     pc.register(name, this.#snapshots);
     this.#pcs.set(name, pc);
     for (const disk of config.disks ?? []) this.#plug(domain, disk, images, xenstore);
+    this.#plugVifs(domain, config, xenstore);
   }
 
   #buildModel(
@@ -346,6 +362,7 @@ export class Machine implements Snapshotable<MachineState> {
     });
     this.#snapshots.register(`kernel ${name}`, 1, kernel);
     for (const disk of disks) this.#plug(domain, disk, images, xenstore);
+    this.#plugVifs(domain, config, xenstore);
     const running = factory(kernel, parameters);
     this.#snapshots.register(`program ${name}`, 1, running);
     kernel.alarm("start", () => running.start()).set(this.clock.now);
@@ -377,6 +394,23 @@ export class Machine implements Snapshotable<MachineState> {
     });
     this.#snapshots.register(`vbd ${name}`, 1, vbd);
     vbd.plug();
+  }
+
+  #plugVifs({ domid }: Domain, config: DomainConfig | ModelConfig, xenstore: XenstoreDaemon): void {
+    for (const [device, { address, rate }] of (config.vifs ?? []).entries()) {
+      const name = vifName(config, device);
+      const vif = new Vif(this.hypervisor.backendHost(xenstore.client()), {
+        frontDomid: domid,
+        device,
+        address,
+        rate,
+        medium: this.#network.card(name),
+        random: this.#random.stream(name),
+        grant: (path, owner, reader) => xenstore.grant(path, owner, reader),
+      });
+      this.#snapshots.register(`vif ${domid}/${device}`, 1, vif);
+      vif.plug();
+    }
   }
 
   /**

@@ -18,6 +18,8 @@ export interface PortWires {
   readonly random: RandomStream;
   /** Takes a whole frame with its check sequence. */
   readonly receive: (frame: Uint8Array) => void;
+  /** A frame is gone: there is room for another. */
+  readonly sent?: () => void;
 }
 
 export interface PortState {
@@ -47,6 +49,11 @@ export class Port implements Station, Snapshotable<PortState> {
     medium.attach(this);
   }
 
+  /** Whether `send` would take a frame. */
+  get hasRoom(): boolean {
+    return !this.#mac.busy || this.#queue.length < MAX_QUEUED;
+  }
+
   /** Queues a frame with its check sequence; false when it was dropped. */
   send(frame: Uint8Array): boolean {
     if (!this.#mac.busy) this.#mac.send(frame);
@@ -62,6 +69,7 @@ export class Port implements Station, Snapshotable<PortState> {
     if (!sent) this.#undeliverable++;
     const next = this.#queue.shift();
     if (next !== undefined) this.#mac.send(next);
+    this.#wires.sent?.();
   }
 
   receive(frame: Uint8Array): void {

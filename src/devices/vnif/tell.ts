@@ -1,0 +1,76 @@
+// Part: what stands in the slots of an interface's rings, told to the trace for either side.
+
+import type { VifContext } from "./context.ts";
+import {
+  behind,
+  decodeExtraInfo,
+  decodeRxRequest,
+  decodeRxResponse,
+  decodeTxRequest,
+  decodeTxResponse,
+  TX_BEGINNING,
+  type TxPlace,
+} from "./protocol.ts";
+import type { Tell } from "./ring.ts";
+
+interface Teller {
+  readonly request: Tell;
+  readonly response: Tell;
+}
+
+/** What a slot of the transmit ring holds follows from those before it: each side's place in the ring is kept. */
+export class TxTeller implements Teller {
+  readonly #context: VifContext;
+  /** By side; the front end's first. */
+  readonly #places: [TxPlace, TxPlace];
+
+  /** @param front where the front end is, after a snapshot; the back end takes whole packets, and is always at a beginning */
+  constructor(context: VifContext, front: TxPlace = TX_BEGINNING) {
+    this.#context = context;
+    this.#places = [front, TX_BEGINNING];
+  }
+
+  get front(): TxPlace {
+    return this.#places[0];
+  }
+
+  readonly request: Tell = (side, index, slot) => {
+    const place = this.#places[side]!;
+    this.#places[side] = behind(place, slot);
+    const { host, frontDomid: domain, device } = this.#context;
+    const where = { at: host.clock.now, domain, device, side, index };
+    if (place.kind === "extra") host.emit({ kind: "netif-extra-info", ...where, ...decodeExtraInfo(slot) });
+    else host.emit({ kind: "netif-tx-request", ...where, ...decodeTxRequest(slot) });
+  };
+
+  readonly response: Tell = (side, index, slot) => {
+    const { host, frontDomid: domain, device } = this.#context;
+    const where = { at: host.clock.now, domain, device, side, index };
+    host.emit({ kind: "netif-tx-response", ...where, ...decodeTxResponse(slot) });
+  };
+}
+
+export function rxTeller({ host, frontDomid: domain, device }: VifContext): Teller {
+  return {
+    request: (side, index, slot) =>
+      host.emit({
+        kind: "netif-rx-request",
+        at: host.clock.now,
+        domain,
+        device,
+        side,
+        index,
+        ...decodeRxRequest(slot),
+      }),
+    response: (side, index, slot) =>
+      host.emit({
+        kind: "netif-rx-response",
+        at: host.clock.now,
+        domain,
+        device,
+        side,
+        index,
+        ...decodeRxResponse(slot),
+      }),
+  };
+}

@@ -1,0 +1,199 @@
+// Part: from the guest to the cable (io/netif.h, "Guest transmit"): packets out of the transmit ring, as frames onto the cable. A packet's
+// data are copied out of its grants when it is taken, so it is answered at once. The ring waits while the cable has no room, or the rate limit
+// allows no more.
+
+import type { Alarm } from "../../core/clock.ts";
+import { FCS_SIZE, MAX_FRAME, MIN_FRAME, withCheckSequence } from "../net/ethernet.ts";
+import type { Port } from "../net/port.ts";
+import type { VifContext } from "./context.ts";
+import { Credit, type CreditState, type Rate } from "./credit.ts";
+import { fillChecksum, segment } from "./offload.ts";
+import { gather, isMulticastEntry, type Packet } from "./packet.ts";
+import { EXTRA, type ExtraInfo, encodeTxResponse, GSO_TYPE, gsoOf, RSP, TXF } from "./protocol.ts";
+import type { VifRing } from "./ring.ts";
+
+/** XEN_NETBK_MCAST_MAX: addresses in an interface's filter. */
+const MAX_MULTICAST = 64;
+
+export interface TransmitterOptions {
+  readonly context: VifContext;
+  readonly port: Port;
+  readonly rate?: Rate | undefined;
+}
+
+export interface TransmitterState {
+  outgoing: Uint8Array[];
+  credit: CreditState | null;
+  multicast: string[];
+}
+
+export class Transmitter {
+  readonly #context: VifContext;
+  readonly #port: Port;
+  readonly #credit: Credit | undefined;
+  readonly #alarm: Alarm;
+  #ring: VifRing | undefined;
+  /** Frames of the last packet that the cable had no room for. */
+  #outgoing: Uint8Array[] = [];
+  /** Addresses that the front end wants to hear, as six bytes in hexadecimal. */
+  readonly #multicast = new Set<string>();
+
+  constructor({ context, port, rate }: TransmitterOptions) {
+    this.#context = context;
+    this.#port = port;
+    this.#credit = rate === undefined ? undefined : new Credit(rate);
+    this.#alarm = context.host.clock.alarm(`${context.name} of d${context.frontDomid} credit`, () => this.serve());
+  }
+
+  attach(ring: VifRing): void {
+    this.#ring = ring;
+  }
+
+  /** Takes nothing more from the ring; frames that were taken still go out. */
+  detach(): void {
+    this.#ring = undefined;
+    this.#alarm.cancel();
+    this.#multicast.clear();
+  }
+
+  /** Whether the front end has asked for frames to this multicast address. */
+  wants(address: Uint8Array): boolean {
+    return this.#multicast.has(text(address));
+  }
+
+  /** The cable has room again. */
+  cableFree(): void {
+    if (this.#outgoing.length === 0) return;
+    this.#sendOut();
+    if (this.#outgoing.length === 0) this.serve();
+  }
+
+  /** Takes the packets that wait, a ring full of them at most. */
+  serve(): void {
+    const ring = this.#ring;
+    if (ring === undefined) return;
+    if (ring.waiting() < 0) {
+      this.#context.fatal("impossible number of transmit requests");
+      return;
+    }
+    while (ring.known > 0 && this.#outgoing.length === 0 && this.#hasCredit()) {
+      const packet = gather(() => ring.fetch(), ring.known);
+      const problem = "fatal" in packet ? packet.fatal : gsoProblem(packet.extras);
+      if ("fatal" in packet || problem !== undefined) {
+        this.#context.fatal(problem ?? "");
+        return;
+      }
+      this.#credit?.spend(packet.size);
+      this.#answer(ring, packet, this.#accept(packet));
+      this.#sendOut();
+    }
+    // No guest runs meanwhile, so there is nothing to look for again (RING_FINAL_CHECK_FOR_REQUESTS).
+    if (ring.known === 0) ring.listen();
+    ring.push();
+  }
+
+  #hasCredit(): boolean {
+    const { now } = this.#context.host.clock;
+    const readyNs = this.#credit?.readyNs(now) ?? now;
+    if (readyNs > now) this.#alarm.set(readyNs);
+    return readyNs <= now;
+  }
+
+  /** One response a slot: extra-info slots have none of their own, and get NETIF_RSP_NULL. */
+  #answer(ring: VifRing, { slots: [first, ...rest], extras }: Packet, status: number): void {
+    ring.respond(encodeTxResponse({ id: first!.id, status }));
+    for (let index = 0; index < extras.length; index++) ring.respond(encodeTxResponse({ id: 0, status: RSP.NULL }));
+    for (const { id } of rest) ring.respond(encodeTxResponse({ id, status }));
+  }
+
+  /** Copies a packet and queues its frames; the status of its responses. */
+  #accept(packet: Packet): number {
+    const drop = (status: number, reason: string): number => {
+      this.#context.drop(false, packet.size, reason);
+      return status;
+    };
+    const { flaw, extras, flags } = packet;
+    if (flaw !== undefined) return drop(RSP.ERROR, flaw);
+    const entry = extras.findLast(isMulticastEntry);
+    if (entry !== undefined) return this.#filter(entry) ? RSP.OKAY : drop(RSP.ERROR, "multicast filter is full");
+    const frame = this.#copy(packet);
+    if (typeof frame === "string") return drop(RSP.ERROR, frame);
+    if ((flags & TXF.csum_blank) !== 0 && !fillChecksum(frame))
+      return drop(RSP.ERROR, "blank checksum of no TCP or UDP");
+    const gso = extras.findLast(({ type }) => type === EXTRA.GSO);
+    const frames = gso === undefined || fits(frame) ? [frame] : segment(frame, gsoOf(gso).size);
+    if (frames === undefined) return drop(RSP.ERROR, "no TCP packet to be segmented, or into too many parts");
+    if (!frames.every(fits)) return drop(RSP.DROPPED, "longer than the cable takes");
+    for (const each of frames) this.#outgoing.push(onCable(each));
+    return RSP.OKAY;
+  }
+
+  /** The packet's bytes, or why there are none. A slot without bytes is not looked at. */
+  #copy({ slots }: Packet): Uint8Array | string {
+    const { host, frontDomid } = this.#context;
+    const frame = new Uint8Array(slots.reduce((sum, { size }) => sum + size, 0));
+    let at = 0;
+    for (const { ref, offset, size } of slots) {
+      if (size === 0) continue;
+      const bytes = host.copyFromGrant(frontDomid, ref, offset, size);
+      if (typeof bytes === "number") return `grant ${ref} cannot be copied`;
+      frame.set(bytes, at);
+      at += size;
+    }
+    return frame;
+  }
+
+  #filter({ type, data }: ExtraInfo): boolean {
+    const address = text(data);
+    if (type === EXTRA.MCAST_DEL) this.#multicast.delete(address);
+    else if (this.#multicast.size < MAX_MULTICAST) this.#multicast.add(address);
+    else return this.#multicast.has(address);
+    return true;
+  }
+
+  #sendOut(): void {
+    while (this.#outgoing.length > 0 && this.#port.hasRoom) this.#port.send(this.#outgoing.shift()!);
+  }
+
+  save(): TransmitterState {
+    return {
+      outgoing: this.#outgoing.map((frame) => frame.slice()),
+      credit: this.#credit?.save() ?? null,
+      multicast: [...this.#multicast],
+    };
+  }
+
+  load({ outgoing, credit, multicast }: TransmitterState): void {
+    this.#outgoing = outgoing.map((frame) => frame.slice());
+    if (credit !== null) this.#credit?.load(credit);
+    this.#multicast.clear();
+    for (const address of multicast) this.#multicast.add(address);
+  }
+}
+
+/** What is wrong with the segmentation asked for; undefined when nothing is. xen-netback takes either for an attack. */
+function gsoProblem(extras: readonly ExtraInfo[]): string | undefined {
+  for (const extra of extras) {
+    if (extra.type !== EXTRA.GSO) continue;
+    const { size, type } = gsoOf(extra);
+    if (type !== GSO_TYPE.TCPV4) return `bad GSO type ${type}`;
+    if (size === 0) return "GSO size must not be zero";
+  }
+  return undefined;
+}
+
+function fits(frame: Uint8Array): boolean {
+  return frame.length + FCS_SIZE <= MAX_FRAME;
+}
+
+/** Padded to the least length, with its check sequence. */
+function onCable(frame: Uint8Array): Uint8Array {
+  if (frame.length + FCS_SIZE >= MIN_FRAME) return withCheckSequence(frame);
+  const padded = new Uint8Array(MIN_FRAME - FCS_SIZE);
+  padded.set(frame);
+  return withCheckSequence(padded);
+}
+
+function text(address: Uint8Array): string {
+  return Array.from(address, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
