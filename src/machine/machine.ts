@@ -19,6 +19,7 @@ import type { LinkOptions } from "../devices/net/link.ts";
 import { Network } from "../devices/net/network.ts";
 import { readPcap } from "../devices/net/pcap.ts";
 import type { PingerState } from "../devices/net/pinger.ts";
+import { DEFAULT_FEATURES } from "../devices/vbd/options.ts";
 import { Vbd } from "../devices/vbd/vbd.ts";
 import { Vif } from "../devices/vnif/vif.ts";
 import type { Emit, TraceEvent } from "../trace/events.ts";
@@ -387,12 +388,12 @@ export class Machine implements Snapshotable<MachineState> {
       frontDomid: domid,
       device: config.device,
       disk,
-      readOnly: config.readOnly ?? false,
+      features: { ...DEFAULT_FEATURES, readOnly: config.readOnly ?? false },
       service: SOLID_STATE,
       random: this.#random.stream(`disk service ${name}`),
       grant: (path, owner, reader) => xenstore.grant(path, owner, reader),
     });
-    this.#snapshots.register(`vbd ${name}`, 1, vbd);
+    this.#snapshots.register(`vbd ${name}`, 2, vbd);
     vbd.plug();
   }
 

@@ -2,9 +2,18 @@
 
 import { describe, expect, test } from "vitest";
 import { checkAbi } from "../../scripts/abi-check.ts";
+import { ringSize } from "../../src/devices/split/ring.ts";
 import { SRING } from "../../src/devices/split/sring.ts";
 import { XENBUS } from "../../src/devices/split/xenbus.ts";
-import { LAYOUTS, MAX_SEGMENTS, OP, RING_SIZE, RSP, VDISK_READONLY } from "../../src/devices/vbd/protocol.ts";
+import {
+  LAYOUTS,
+  MAX_INDIRECT_PAGES,
+  MAX_SEGMENTS,
+  OP,
+  RSP,
+  SEGMENTS_PER_PAGE,
+  VDISK,
+} from "../../src/devices/vbd/protocol.ts";
 import type { Abi, AnyStructure, Layout, Members } from "../../src/xen/abi/layout.ts";
 import { ABSOLUTE_PATH_MAX, HEADER_SIZE, PAYLOAD_MAX, RELATIVE_PATH_MAX, XS } from "../../src/xen/xenstore/wire.ts";
 
@@ -29,7 +38,9 @@ function table(
   return { name, header: HEADER, members: types, layouts: { x86_32: layout(x86_32), x86_64: layout(x86_64) } };
 }
 
-const RING_SLOTS = `__CONST_RING_SIZE(blkif, 4096)`;
+/** One page to 2^4, as XENBUS_MAX_RING_GRANT_ORDER allows. */
+const RING_PAGES = [1, 2, 4, 8, 16];
+const ringSlots = (pages: number) => `__CONST_RING_SIZE(blkif, ${4096 * pages})`;
 const STRUCTURES = [
   table("union blkif_sring_entry", [], ({ slot }) => ({ size: slot, offsets: [] })),
   table("struct blkif_request", ["operation", "nr_segments", "id", "sector_number", "seg"], (layout) => ({
@@ -46,15 +57,15 @@ const STRUCTURES = [
     offsets: [SRING.req_prod, SRING.req_event, SRING.rsp_prod, SRING.rsp_event, SRING.slots],
   })),
 ];
-/** Its size depends on the ABI's alignment and does not matter: it lies in a slot. */
-const DISCARD = ["id", "sector_number", "nr_sectors"].map(
-  (member, index) =>
-    [
-      `offsetof(struct blkif_request_discard, ${member})`,
-      (["id", "sector", "discardSectors"] as const)[index],
-    ] as const,
-);
-
+/** Their sizes depend on the ABI's alignment and do not matter: they lie in a slot. */
+const OTHERS = [
+  ["struct blkif_request_discard", "id", "id"],
+  ["struct blkif_request_discard", "sector_number", "sector"],
+  ["struct blkif_request_discard", "nr_sectors", "discardSectors"],
+  ["struct blkif_request_indirect", "id", "id"],
+  ["struct blkif_request_indirect", "sector_number", "sector"],
+  ["struct blkif_request_indirect", "indirect_grefs", "indirectRefs"],
+] as const;
 const prefixed = (prefix: string, values: Readonly<Record<string, number>>) =>
   Object.fromEntries(Object.entries(values).map(([name, value]) => [prefix + name, value]));
 
@@ -65,10 +76,16 @@ describe.each<Abi>(["x86_32", "x86_64"])("Xen's headers for %s", (abi) => {
       [HEADER]: {
         ...prefixed("BLKIF_OP_", OP),
         ...prefixed("BLKIF_RSP_", RSP),
-        ...Object.fromEntries(DISCARD.map(([expression, field]) => [expression, layout[field ?? "id"]])),
+        ...Object.fromEntries(
+          OTHERS.map(([structure, member, field]) => [`offsetof(${structure}, ${member})`, layout[field]]),
+        ),
+        "offsetof(struct blkif_request_indirect, indirect_op)": 1,
+        "offsetof(struct blkif_request_indirect, nr_segments)": 2,
         BLKIF_MAX_SEGMENTS_PER_REQUEST: MAX_SEGMENTS,
-        VDISK_READONLY,
-        [RING_SLOTS]: RING_SIZE,
+        BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST: MAX_INDIRECT_PAGES,
+        "4096 / sizeof(struct blkif_request_segment)": SEGMENTS_PER_PAGE,
+        ...prefixed("VDISK_", VDISK),
+        ...Object.fromEntries(RING_PAGES.map((pages) => [ringSlots(pages), ringSize(pages, layout.slot)])),
       },
       "io/xenbus.h": prefixed("XenbusState", XENBUS),
       "io/xs_wire.h": {

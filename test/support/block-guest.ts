@@ -4,6 +4,8 @@ import type { RandomStream } from "../../src/core/random.ts";
 import { OverlayDisk } from "../../src/devices/block/disk.ts";
 import { type DiskFault, FaultyDisk } from "../../src/devices/block/faults.ts";
 import type { ServiceTime } from "../../src/devices/block/service.ts";
+import type { VbdFault } from "../../src/devices/vbd/faults.ts";
+import { DEFAULT_FEATURES, type VbdFeatures } from "../../src/devices/vbd/options.ts";
 import type { ProtocolName } from "../../src/devices/vbd/protocol.ts";
 import { Vbd } from "../../src/devices/vbd/vbd.ts";
 import { XS } from "../../src/xen/xenstore/wire.ts";
@@ -29,7 +31,8 @@ export const SECTORS = 200;
 export const SERVICE: ServiceTime = { operationNs: 10_000, perSectorNs: 1_000, jitterNs: 0 };
 
 export interface BlockOptions {
-  readonly readOnly?: boolean;
+  readonly features?: Partial<VbdFeatures>;
+  readonly switches?: readonly VbdFault[];
   readonly faults?: readonly DiskFault[];
   readonly service?: ServiceTime;
   readonly image?: Uint8Array;
@@ -53,10 +56,11 @@ export class BlockMachine {
       frontDomid: guest.domid,
       device: "xvda",
       disk: new FaultyDisk(this.disk, options.faults ?? [], xen.random.stream("faults"), () => {}),
-      readOnly: options.readOnly ?? false,
+      features: { ...DEFAULT_FEATURES, ...options.features },
       service: options.service ?? SERVICE,
       random: this.random,
       grant: (path, owner, reader) => xen.xenstore.grant(path, owner, reader),
+      faults: new Set(options.switches),
     });
     xen.snapshots.register("disk", 1, this.disk);
     xen.snapshots.register("vbd", 1, this.vbd);

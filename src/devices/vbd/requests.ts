@@ -1,14 +1,26 @@
 // Part: one block request, from the checked copy of its slot to its completion. Its grants are mapped when it is taken and unmapped when it is done;
-// a write's data are copied when it is taken, so the guest cannot change them afterwards.
+// a write's data are copied when it is taken, so the guest cannot change them afterwards. What is refused is as in Linux's xen-blkback.
 
 import { digest64 } from "../../core/digest.ts";
-import type { DomainServices, GrantMapping } from "../../xen/backend-host.ts";
+import type { DomainServices } from "../../xen/backend-host.ts";
 import { type Disk, SECTOR_SIZE } from "../block/disk.ts";
-import { MAX_SEGMENTS, OP, type Request, RSP, SECTORS_PER_PAGE } from "./protocol.ts";
+import { adoptedMapping, type FrontGrants, type GrantUse } from "./grants.ts";
+import type { VbdFeatures } from "./options.ts";
+import {
+  decodeSegments,
+  MAX_SEGMENTS,
+  OP,
+  type Request,
+  RSP,
+  SECTORS_PER_PAGE,
+  SEGMENTS_PER_PAGE,
+  type Segment,
+  segmentBytes,
+} from "./protocol.ts";
 
 /** A part of a granted page. */
 interface Piece {
-  readonly mapping: GrantMapping;
+  readonly use: GrantUse;
   readonly offset: number;
   readonly length: number;
 }
@@ -16,10 +28,11 @@ interface Piece {
 /** A request that was accepted. */
 export interface Job {
   readonly id: bigint;
+  /** An indirect request's is what it does. */
   readonly operation: number;
   readonly sector: number;
   readonly count: number;
-  /** Where a read's data go. */
+  /** Where a read's data go. A write keeps its pages, too, until it is done. */
   readonly pieces: readonly Piece[];
   /** A write's data. */
   readonly data: Uint8Array;
@@ -30,66 +43,116 @@ export interface JobState {
   operation: number;
   sector: number;
   count: number;
-  pieces: { handle: number; offset: number; length: number }[];
+  pieces: { handle: number; kept: number; offset: number; length: number }[];
   data: Uint8Array;
+}
+
+export interface Refusal {
+  readonly id: bigint;
+  readonly operation: number;
+  /** RSP.ERROR or RSP.EOPNOTSUPP. */
+  readonly status: number;
+  readonly reason: string;
+}
+
+/** What requests are checked against and carried out with. */
+export interface RequestContext {
+  readonly disk: Disk;
+  readonly features: VbdFeatures;
+  readonly grants: FrontGrants;
+  /** Tells that segments were fetched out of a page of an indirect request. */
+  readonly fetched: (ref: number, segments: readonly Segment[]) => void;
 }
 
 const NOTHING = new Uint8Array(0);
 const NO_PIECES: readonly Piece[] = [];
+/** ENOSPC would tell more, but a block layer answers a request beyond the end with EIO. */
+const EIO = 5;
 
-/** Checks a request and maps its grants: the job, or the status that refuses it. */
-export function accept(
-  request: Request,
-  disk: Disk,
-  readOnly: boolean,
-  host: DomainServices,
-  owner: number,
-): Job | number {
-  const { operation, id } = request;
+/** Checks a request and maps its grants. */
+export function accept(request: Request, context: RequestContext): Job | Refusal {
+  const { features } = context;
+  // Linux answers an indirect request with what it was to do.
+  const { id } = request;
+  const operation = request.indirect?.operation ?? request.operation;
+  const refuse = (reason: string, status: number = RSP.ERROR): Refusal => ({ id, operation, status, reason });
+  const notOffered = (): Refusal => refuse("not offered", RSP.EOPNOTSUPP);
+  if (request.indirect !== undefined) {
+    if (features.indirectSegments === 0) return { ...notOffered(), operation: request.operation };
+    if (operation !== OP.READ && operation !== OP.WRITE) return refuse(`indirect operation ${operation}`);
+  }
   switch (operation) {
     case OP.READ:
-      return acceptTransfer(request, disk, host, owner);
+      return transfer(request, context, refuse);
     case OP.WRITE:
-      return readOnly ? RSP.ERROR : acceptTransfer(request, disk, host, owner);
+      return features.readOnly ? refuse("read-only") : transfer(request, context, refuse);
+    case OP.WRITE_BARRIER:
     case OP.FLUSH_DISKCACHE:
+      if (!(operation === OP.WRITE_BARRIER ? features.barrier : features.flush)) return notOffered();
       // With segments it is a write behind a flush, as in Linux and QEMU.
-      if (request.segmentCount > 0) return readOnly ? RSP.ERROR : acceptTransfer(request, disk, host, owner);
-      return { id, operation, sector: 0, count: 0, pieces: NO_PIECES, data: NOTHING };
+      if (request.segmentCount === 0) return { id, operation, sector: 0, count: 0, pieces: NO_PIECES, data: NOTHING };
+      return features.readOnly ? refuse("read-only") : transfer(request, context, refuse);
     case OP.DISCARD: {
-      const range = checkedRange(request.sector, request.discardSectors, disk);
-      if (range === undefined || readOnly) return RSP.ERROR;
+      if (features.readOnly) return refuse("read-only");
+      if (!features.discard) return notOffered();
+      const range = checkedRange(request.sector, request.discardSectors, context.disk);
+      if (range === undefined) return refuse("beyond the end");
       return { id, operation, ...range, pieces: NO_PIECES, data: NOTHING };
     }
     default:
-      return RSP.EOPNOTSUPP;
+      return refuse("unknown operation", RSP.EOPNOTSUPP);
   }
 }
 
-function acceptTransfer(request: Request, disk: Disk, host: DomainServices, owner: number): Job | number {
-  const { operation, id, segments, segmentCount } = request;
-  if (segmentCount < 1 || segmentCount > MAX_SEGMENTS) return RSP.ERROR;
-  if (segments.some(({ first, last }) => first > last || last >= SECTORS_PER_PAGE)) return RSP.ERROR;
+function transfer(request: Request, context: RequestContext, refuse: (reason: string) => Refusal): Job | Refusal {
+  const { id, segmentCount, indirect } = request;
+  const { grants, features, disk } = context;
+  const operation = indirect?.operation ?? request.operation;
+  const most = indirect === undefined ? MAX_SEGMENTS : features.indirectSegments;
+  if (segmentCount < 1 || segmentCount > most) return refuse(`${segmentCount} segments`);
+  const segments = indirect === undefined ? request.segments : indirectSegments(request, indirect.refs, context);
+  if ("status" in segments) return refuse(`segments' grant ${segments.ref}: status ${segments.status}`);
+  const bad = segments.find(({ first, last }) => first > last || last >= SECTORS_PER_PAGE);
+  if (bad !== undefined) return refuse(`sectors ${bad.first} to ${bad.last} of a page`);
   const count = segments.reduce((sum, { first, last }) => sum + last - first + 1, 0);
   const range = checkedRange(request.sector, BigInt(count), disk);
-  if (range === undefined) return RSP.ERROR;
-  const pieces: Piece[] = [];
-  for (const { ref, first, last } of segments) {
-    // A write reads the guest's pages.
-    const mapping = host.mapGrant(owner, ref, operation !== OP.READ);
-    if (typeof mapping === "number") {
-      release(pieces);
-      return RSP.ERROR;
-    }
-    pieces.push({ mapping, offset: first * SECTOR_SIZE, length: (last - first + 1) * SECTOR_SIZE });
-  }
+  if (range === undefined) return refuse("beyond the end");
+  // A write reads the guest's pages.
+  const uses = grants.useAll(
+    segments.map(({ ref }) => ref),
+    operation !== OP.READ,
+  );
+  if ("status" in uses) return refuse(`grant ${uses.ref}: status ${uses.status}`);
+  const pieces = segments.map(({ first, last }, index) => {
+    return { use: uses[index]!, offset: first * SECTOR_SIZE, length: (last - first + 1) * SECTOR_SIZE };
+  });
   if (operation === OP.READ) return { id, operation, ...range, pieces, data: NOTHING };
   const data = new Uint8Array(count * SECTOR_SIZE);
   let at = 0;
-  for (const { mapping, offset, length } of pieces) {
-    data.set(mapping.read(offset, length), at);
+  for (const { use, offset, length } of pieces) {
+    data.set(use.mapping.read(offset, length), at);
     at += length;
   }
   return { id, operation, ...range, pieces, data };
+}
+
+/** The segments of an indirect request: each of its pages is copied once and let go of. */
+function indirectSegments(
+  { segmentCount }: Request,
+  refs: readonly number[],
+  { grants, fetched }: RequestContext,
+): Segment[] | { ref: number; status: number } {
+  const uses = grants.useAll(refs, true);
+  if ("status" in uses) return uses;
+  const segments: Segment[] = [];
+  for (const [page, { mapping }] of uses.entries()) {
+    const count = Math.min(segmentCount - page * SEGMENTS_PER_PAGE, SEGMENTS_PER_PAGE);
+    const part = decodeSegments(mapping.read(0, segmentBytes(count)), count);
+    fetched(refs[page]!, part);
+    segments.push(...part);
+  }
+  grants.release(uses);
+  return segments;
 }
 
 /** The range as numbers if all of it is on the disk. */
@@ -106,26 +169,28 @@ export interface Done {
 
 /** Carries the job out on the disk; a read's data go to the guest's pages. */
 export function carryOut(job: Job, disk: Disk): Done {
+  // The disk may have shrunk since.
+  if (job.sector + job.count > disk.sectorCount) return { status: -EIO };
   switch (job.operation) {
     case OP.READ: {
       const data = disk.read(job.sector, job.count);
       if (typeof data === "number") return { status: data };
       let at = 0;
-      for (const { mapping, offset, length } of job.pieces) {
-        mapping.write(offset, data.subarray(at, at + length));
+      for (const { use, offset, length } of job.pieces) {
+        use.mapping.write(offset, data.subarray(at, at + length));
         at += length;
       }
       return { status: 0, digest: digestOf(data) };
     }
     case OP.WRITE:
       return { status: disk.write(job.sector, job.data), digest: digestOf(job.data) };
-    case OP.FLUSH_DISKCACHE: {
+    case OP.DISCARD:
+      return { status: disk.discard(job.sector, job.count) };
+    default: {
       const status = disk.flush();
       if (status !== 0 || job.count === 0) return { status };
       return { status: disk.write(job.sector, job.data), digest: digestOf(job.data) };
     }
-    default:
-      return { status: disk.discard(job.sector, job.count) };
   }
 }
 
@@ -133,23 +198,23 @@ function digestOf(data: Uint8Array): number {
   return Number(digest64(data) & 0xffff_ffffn);
 }
 
-export function release(pieces: readonly Piece[]): void {
-  for (const { mapping } of pieces) mapping.unmap();
-}
-
 export function saveJob(job: Job): JobState {
   return {
     ...job,
-    pieces: job.pieces.map(({ mapping, offset, length }) => ({ handle: mapping.handle, offset, length })),
+    pieces: job.pieces.map(({ use, offset, length }) => {
+      return { handle: use.mapping.handle, kept: use.kept, offset, length };
+    }),
     data: job.data.slice(),
   };
 }
 
-/** @param adopt finds a mapping by its handle */
-export function loadJob(state: JobState, adopt: (handle: number) => GrantMapping): Job {
+/** @throws InputError when a mapping of the snapshot is not the hypervisor's */
+export function loadJob(state: JobState, host: DomainServices): Job {
   return {
     ...state,
-    pieces: state.pieces.map(({ handle, offset, length }) => ({ mapping: adopt(handle), offset, length })),
+    pieces: state.pieces.map(({ handle, kept, offset, length }) => {
+      return { use: { mapping: adoptedMapping(host, handle), kept }, offset, length };
+    }),
     data: state.data.slice(),
   };
 }

@@ -1,176 +1,100 @@
-// Part: the back end's side of one connected ring: slots in, responses out, notifications by the event thresholds (io/ring.h).
-// Every index of the front end is fetched once a visit and checked before it is believed; every slot is copied once. What either side publishes is
-// told to the trace: a request as the front end published it and as it was fetched, a response as it was published and as it was taken.
+// Part: the block interface's ring as the back end has it: slots in, responses out. Each slot is copied once, and only the copy is looked at.
 
-import type { Emit } from "../../trace/events.ts";
 import type { DomainServices, GrantMapping } from "../../xen/backend-host.ts";
-import { SRING, slotsBetween } from "../split/sring.ts";
+import { ObservedRing, type ObservedRingState } from "../split/observed-ring.ts";
+import type { VbdFault } from "./faults.ts";
 import {
   decodeRequest,
+  decodeResponse,
   encodeResponse,
   LAYOUTS,
   type ProtocolName,
+  RESPONSE_END,
   type Request,
-  RING_SIZE,
-  slotOffset,
+  type Response,
+  type Segment,
 } from "./protocol.ts";
 
-const FRONT = 0;
-const BACK = 1;
-
-interface Response {
-  readonly operation: number;
-  readonly id: bigint;
-  readonly status: number;
-}
-
-export interface RingState {
-  protocol: string;
-  mapping: number;
-  req_cons: number;
-  rsp_prod: number;
-  published: number;
-  taken: number;
-  recent: { operation: number; id: bigint; status: number }[];
-}
-
-export interface RingOptions {
+export interface BlockRingOptions {
   readonly host: DomainServices;
   readonly frontDomid: number;
   /** Virtual device number, for the trace. */
   readonly device: number;
   readonly protocol: ProtocolName;
-  readonly page: GrantMapping;
+  readonly pages: readonly GrantMapping[];
   /** The back end's local port. */
   readonly port: number;
+  readonly faults: ReadonlySet<VbdFault>;
 }
 
-export class BackRing {
-  readonly #options: RingOptions;
-  readonly #emit: Emit;
-  #consumed: number;
-  /** Responses written, and responses that the front end can see (`rsp_prod`). */
-  #produced: number;
-  #published: number;
-  /** Responses that the front end has taken, as told to the trace. */
-  #taken: number;
-  /** The last responses written, at most as many as there are slots, for the trace. */
-  #recent: Response[] = [];
+export interface BlockRingState {
+  protocol: string;
+  /** Handles of the ring's pages. */
+  mappings: number[];
+  ring: ObservedRingState;
+}
 
-  constructor(options: RingOptions, state?: RingState) {
+export class BlockRing {
+  readonly #options: BlockRingOptions;
+  readonly #ring: ObservedRing;
+
+  constructor(options: BlockRingOptions, state?: ObservedRingState) {
     this.#options = options;
-    this.#emit = options.host.emit;
-    const start = options.page.load32(SRING.rsp_prod);
-    this.#consumed = state?.req_cons ?? start;
-    this.#produced = state?.rsp_prod ?? start;
-    this.#published = state?.published ?? start;
-    this.#taken = state?.taken ?? start;
-    this.#recent = state?.recent.map((response) => ({ ...response })) ?? [];
-  }
-
-  get protocol(): ProtocolName {
-    return this.#options.protocol;
-  }
-
-  /** Requests taken that have no response yet. */
-  get inFlight(): number {
-    return slotsBetween(this.#produced, this.#consumed);
+    const { host, frontDomid, device, protocol, pages, port } = options;
+    const shared = { host, frontDomid, name: `vbd/${device}`, pages, slotSize: LAYOUTS[protocol].slot, port };
+    const request = (side: number, index: number, slot: Uint8Array) => this.#tellRequest(side, index, slot);
+    const response = (side: number, index: number, bytes: Uint8Array) => this.#tellResponse(side, index, bytes);
+    this.#ring = new ObservedRing({ ...shared, request, response }, state);
   }
 
   /**
    * Takes all requests that wait, and asks to be notified of the next one.
    * @returns false when the front end's index is nonsense: nothing may be believed any more
    */
-  take(handle: (request: Request) => void): boolean {
-    const { page } = this.#options;
-    this.#noteTaken();
-    const producer = this.#index("req_prod");
-    // Requests and responses share the slots (RING_REQUEST_PROD_OVERFLOW); an index that went back is caught as well.
-    if (slotsBetween(this.#consumed, producer) > RING_SIZE - this.inFlight) return false;
-    this.#notePublished(producer);
-    while (this.#consumed !== producer) handle(this.#fetch());
-    // No guest runs meanwhile, so there is nothing to look for again (RING_FINAL_CHECK_FOR_REQUESTS).
-    page.store32(SRING.req_event, this.#consumed + 1);
+  take(handle: (request: Request, index: number) => void): boolean {
+    const { protocol, faults } = this.#options;
+    const count = this.#ring.waiting();
+    if (count < 0) return false;
+    for (let taken = 0; taken < count; taken++) {
+      const index = this.#ring.consumed;
+      let slot = this.#ring.fetch(index);
+      if (faults.has("vbd.double-fetch")) slot = this.#ring.fetch(index);
+      this.#ring.consume();
+      handle(decodeRequest(slot, protocol), index);
+    }
+    this.#ring.listen();
     return true;
   }
 
   /** Writes a response; the front end sees it after `push`. */
-  respond(id: bigint, operation: number, status: number): void {
-    const { page, protocol } = this.#options;
-    page.write(slotOffset(this.#produced, protocol), encodeResponse(id, operation, status, protocol));
-    this.#recent.push({ operation, id, status });
-    if (this.#recent.length > RING_SIZE) this.#recent.shift();
-    this.#trace(BACK, this.#produced, { operation, id, status });
-    this.#produced = (this.#produced + 1) >>> 0;
+  respond(response: Response): void {
+    const { protocol, faults } = this.#options;
+    const bytes = encodeResponse(response, protocol);
+    this.#ring.respond(faults.has("vbd.unwritten-padding") ? bytes.subarray(0, RESPONSE_END) : bytes);
   }
 
   /** Publishes the responses written and notifies the front end if it asked for one of them. */
   push(): void {
-    const { page, host, port } = this.#options;
-    const before = this.#published;
-    if (this.#produced === before) return;
-    this.#published = this.#produced;
-    page.store32(SRING.rsp_prod, this.#published);
-    this.#traceIndex("rsp_prod", true, this.#published);
-    const event = this.#index("rsp_event");
-    if (slotsBetween(event, this.#published) < slotsBetween(before, this.#published)) host.notify(port);
+    this.#ring.push();
   }
 
-  #fetch(): Request {
-    const { page, protocol } = this.#options;
-    const index = this.#consumed;
-    const request = decodeRequest(page.read(slotOffset(index, protocol), LAYOUTS[protocol].slot), protocol);
-    this.#consumed = (index + 1) >>> 0;
-    this.#traceRequest(BACK, index, request);
-    return request;
+  /** Lets go of the ring's pages. */
+  close(): void {
+    for (const page of this.#options.pages) page.unmap();
   }
 
-  #index(name: "req_prod" | "rsp_event"): number {
-    const value = this.#options.page.load32(SRING[name]);
-    this.#traceIndex(name, false, value);
-    return value;
-  }
-
-  #notePublished(producer: number): void {
-    const { page, protocol } = this.#options;
-    for (let index = this.#consumed; index !== producer; index = (index + 1) >>> 0) {
-      const slot = page.read(slotOffset(index, protocol), LAYOUTS[protocol].slot);
-      this.#traceRequest(FRONT, index, decodeRequest(slot, protocol));
-    }
-  }
-
-  /** A front end that keeps `rsp_event` one ahead of what it has taken, as RING_FINAL_CHECK_FOR_RESPONSES does, tells us so. */
-  #noteTaken(): void {
-    const next = (this.#options.page.load32(SRING.rsp_event) - 1) >>> 0;
-    if (slotsBetween(this.#taken, next) > slotsBetween(this.#taken, this.#published)) return;
-    // Of one that has not said so for long, the last responses are told.
-    if (slotsBetween(this.#taken, next) > RING_SIZE) this.#taken = (next - RING_SIZE) >>> 0;
-    for (; this.#taken !== next; this.#taken = (this.#taken + 1) >>> 0) {
-      const response = this.#recent[this.#recent.length - slotsBetween(this.#taken, this.#produced)];
-      if (response !== undefined) this.#trace(FRONT, this.#taken, response);
-    }
-  }
-
-  #traceRequest(side: number, index: number, request: Request): void {
+  /** Tells that segments of the request at `index` were fetched out of a page of their own. */
+  tellSegments(index: number, ref: number, segments: readonly Segment[]): void {
     const { host, frontDomid, device } = this.#options;
-    this.#emit({
+    const event = { kind: "blkif-segments", at: host.clock.now, domain: frontDomid, device, index, ref } as const;
+    host.emit({ ...event, segments: words(segments) });
+  }
+
+  #tellRequest(side: number, index: number, slot: Uint8Array): void {
+    const { host, frontDomid, device, protocol } = this.#options;
+    const { operation, id, sector, segments, segmentCount, discardSectors, indirect } = decodeRequest(slot, protocol);
+    host.emit({
       kind: "blkif-request",
-      at: host.clock.now,
-      domain: frontDomid,
-      device,
-      side,
-      index,
-      operation: request.operation,
-      id: request.id,
-      sector: request.sector,
-      segments: request.segments.flatMap(({ ref, first, last }) => [ref, first, last]),
-    });
-  }
-
-  #trace(side: number, index: number, { operation, id, status }: Response): void {
-    const { host, frontDomid, device } = this.#options;
-    this.#emit({
-      kind: "blkif-response",
       at: host.clock.now,
       domain: frontDomid,
       device,
@@ -178,32 +102,27 @@ export class BackRing {
       index,
       operation,
       id,
-      status,
+      sector,
+      segments: words(segments),
+      ...(segmentCount === segments.length ? {} : { count: segmentCount }),
+      ...(discardSectors === 0n ? {} : { discard: discardSectors }),
+      ...(indirect === undefined ? {} : { indirect: [indirect.operation, ...indirect.refs] }),
     });
   }
 
-  #traceIndex(index: string, update: boolean, value: number): void {
+  #tellResponse(side: number, index: number, bytes: Uint8Array): void {
+    // Of a slot that had no response yet when the front end says that it took one, there is nothing to tell.
+    if (bytes.length === 0) return;
     const { host, frontDomid, device } = this.#options;
-    this.#emit({
-      kind: "ring-index",
-      at: host.clock.now,
-      domain: frontDomid,
-      ring: `vbd/${device}`,
-      index,
-      update,
-      value,
-    });
+    const at = host.clock.now;
+    host.emit({ kind: "blkif-response", at, domain: frontDomid, device, side, index, ...decodeResponse(bytes) });
   }
 
-  save(): RingState {
-    return {
-      protocol: this.#options.protocol,
-      mapping: this.#options.page.handle,
-      req_cons: this.#consumed,
-      rsp_prod: this.#produced,
-      published: this.#published,
-      taken: this.#taken,
-      recent: Array.from(this.#recent, (response) => ({ ...response })),
-    };
+  save(): BlockRingState {
+    const { protocol, pages } = this.#options;
+    return { protocol, mappings: pages.map(({ handle }) => handle), ring: this.#ring.save() };
   }
 }
+
+const words = (segments: readonly Segment[]): number[] =>
+  segments.flatMap(({ ref, first, last }) => [ref, first, last]);

@@ -1,29 +1,31 @@
-// Part: the block back end (blkback): one virtual block device of one guest. It writes the toolstack's nodes, negotiates over xenstore
-// (io/blkif.h, "Backend XenBus Nodes"), serves the ring, and lets time pass for each operation as its disk would.
-// Offered: flush, discard. Not offered: barriers, persistent grants, indirect descriptors, multi-page rings; a request that needs one is
-// answered with BLKIF_RSP_EOPNOTSUPP.
+// Part: the block back end (blkback): one virtual block device of one guest. It negotiates over xenstore (io/blkif.h, "Backend XenBus Nodes"),
+// serves the ring, and lets time pass for each operation as its disk would. The reference for what io/blkif.h leaves open is Linux's
+// xen-blkback; docs/split-drivers.md says what of it is modelled and what is not.
 
-import type { Alarm } from "../../core/clock.ts";
 import { InputError } from "../../core/errors.ts";
 import type { RandomStream } from "../../core/random.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
-import type { BackendHost, GrantMapping } from "../../xen/backend-host.ts";
-import { type Disk, SECTOR_SIZE } from "../block/disk.ts";
-import { type ServiceTime, serviceNs } from "../block/service.ts";
+import { ERRNO_H as E } from "../../xen/abi/constants.ts";
+import type { BackendHost } from "../../xen/backend-host.ts";
+import type { Disk } from "../block/disk.ts";
+import type { ServiceTime } from "../block/service.ts";
 import { BackendEnd, type BackendEndOptions } from "../split/backend-end.ts";
 import { XENBUS, type XenbusState } from "../split/xenbus.ts";
-import { OP, type ProtocolName, type Request, RSP, VDISK_READONLY } from "./protocol.ts";
-import { accept, carryOut, type Job, type JobState, loadJob, release, saveJob } from "./requests.ts";
-import { BackRing, type RingState } from "./ring.ts";
+import { virtualDeviceNumber } from "./device-number.ts";
+import type { VbdFault } from "./faults.ts";
+import { adoptedMapping, FrontGrants, type FrontGrantsState } from "./grants.ts";
+import { attachRing, readOffer } from "./negotiation.ts";
+import { backNodes, frontNodes, sizeNodes, type VbdFeatures } from "./options.ts";
+import { isProtocol, OP, type ProtocolName, type Request, RSP } from "./protocol.ts";
+import { JobQueue, type JobQueueState, type Waiting } from "./queue.ts";
+import { accept, carryOut, type Refusal, type RequestContext } from "./requests.ts";
+import { BlockRing, type BlockRingOptions, type BlockRingState } from "./ring.ts";
 
-/** Virtual device number of xvda: major 202, sixteen minors a disk (docs/man/xen-vbd-interface.7). */
-const XVD_MAJOR = 202 << 8;
-const MINORS = 16;
-
-/** The catalogue's numbers for disk operations. */
+/** The catalogue's numbers for disk operations; what stands behind a flush is a write. */
 const TRACE_OPERATION: Readonly<Record<number, number>> = {
   [OP.READ]: 0,
   [OP.WRITE]: 1,
+  [OP.WRITE_BARRIER]: 2,
   [OP.FLUSH_DISKCACHE]: 2,
   [OP.DISCARD]: 3,
 };
@@ -33,49 +35,53 @@ export interface VbdOptions {
   /** `xvda`, `xvdb`, … */
   readonly device: string;
   readonly disk: Disk;
-  readonly readOnly: boolean;
+  readonly features: VbdFeatures;
   readonly service: ServiceTime;
   readonly random: RandomStream;
   readonly grant: BackendEndOptions["grant"];
+  readonly faults?: ReadonlySet<VbdFault>;
 }
 
-interface Waiting {
-  readonly dueNs: number;
-  readonly serviceNs: number;
-  readonly job: Job;
+/** A connected front end. */
+interface Connection {
+  readonly ring: BlockRing;
+  readonly grants: FrontGrants;
 }
 
 export interface VbdState {
   state: number;
+  /** −1 without an event channel. */
   port: number;
   releasing: boolean;
-  ring: RingState | null;
-  waiting: { dueNs: number; serviceNs: number; job: JobState }[];
+  connection: { ring: BlockRingState; grants: FrontGrantsState } | null;
+  queue: JobQueueState;
 }
 
 export class Vbd implements Snapshotable<VbdState> {
   readonly #host: BackendHost;
   readonly #options: VbdOptions;
+  readonly #faults: ReadonlySet<VbdFault>;
   readonly #number: number;
   readonly #end: BackendEnd;
-  readonly #alarm: Alarm;
-  #ring: BackRing | undefined;
-  #page: GrantMapping | undefined;
+  readonly #queue: JobQueue;
+  #connection: Connection | undefined;
   #port = -1;
-  /** In the order in which they will be done. */
-  #waiting: Waiting[] = [];
   /** The front end is gone; what is in flight has to land first. */
   #releasing = false;
 
+  /** @throws InputError when the device's name is none */
   constructor(host: BackendHost, options: VbdOptions) {
     this.#host = host;
     this.#options = options;
-    const { frontDomid, device } = options;
-    this.#number = XVD_MAJOR + MINORS * (device.charCodeAt(3) - "a".charCodeAt(0));
+    this.#faults = options.faults ?? new Set();
+    const { frontDomid, device, service, random } = options;
+    const number = virtualDeviceNumber(device);
+    if (number === undefined) throw new InputError("is no disk's name", `virtual block device ${device}`);
+    this.#number = number;
     this.#end = new BackendEnd(host, {
       kind: "vbd",
       frontDomid,
-      device: this.#number,
+      device: number,
       grant: options.grant,
       connect: () => this.#connect(),
       release: () => {
@@ -83,125 +89,106 @@ export class Vbd implements Snapshotable<VbdState> {
         this.#releaseWhenIdle();
       },
     });
-    this.#alarm = host.clock.alarm(`vbd ${frontDomid}/${device}`, () => this.#complete());
+    const alarm = `vbd ${frontDomid}/${device}`;
+    this.#queue = new JobQueue({ host, alarm, service, random, complete: (due) => this.#complete(due) });
+  }
+
+  get isPlugged(): boolean {
+    return this.#end.isPlugged;
   }
 
   /** Writes the nodes of both ends, as a toolstack does for a new device, and offers the device. */
   plug(): void {
-    const { device, disk, readOnly } = this.#options;
-    const front = {
-      "virtual-device": this.#number,
-      "device-type": "disk",
-    };
-    const back = {
-      online: 1,
-      removable: 0,
-      bootable: 1,
-      dev: device,
-      type: "phy",
-      mode: readOnly ? "r" : "w",
-      "device-type": "disk",
-      "feature-flush-cache": 1,
-      "feature-barrier": 0,
-      "feature-discard": readOnly ? 0 : 1,
-      "discard-granularity": SECTOR_SIZE,
-      "discard-alignment": 0,
-      "discard-secure": 0,
-      sectors: disk.sectorCount,
-      "sector-size": SECTOR_SIZE,
-      "physical-sector-size": SECTOR_SIZE,
-      info: readOnly ? VDISK_READONLY : 0,
-    };
-    this.#end.plug(front, back);
+    const { device, disk, features } = this.#options;
+    this.#end.plug(frontNodes(this.#number, features), backNodes(device, features, disk));
   }
 
-  /** Takes the ring that the front end names; nodes that are nonsense or grants that do not map close the device. */
+  /** Asks the guest to let go of the device. */
+  unplug(): void {
+    this.#end.unplug();
+  }
+
+  /** Takes the device away. */
+  remove(): void {
+    this.#end.remove();
+  }
+
+  /** The disk has another size now: says so, and writes the state once more, which is what makes a connected front end look (xen_vbd_resize). */
+  resized(): void {
+    if (!this.isPlugged) return;
+    for (const [name, value] of Object.entries(sizeNodes(this.#options.disk))) this.#end.write(name, value);
+    if (this.#end.state === XENBUS.Connected) this.#end.switchTo(XENBUS.Connected);
+  }
+
+  /** Takes the ring that the front end names; nodes that are nonsense and grants that do not map close the device. */
   #connect(): void {
-    const { frontDomid } = this.#options;
-    const reference = this.#end.frontNumber("ring-ref");
-    const remotePort = this.#end.frontNumber("event-channel");
-    const protocol = this.#end.frontText("protocol") ?? "x86_32-abi";
-    if (reference === undefined || remotePort === undefined || !isProtocol(protocol)) {
-      this.#end.switchTo(XENBUS.Closing);
+    const { frontDomid, features } = this.#options;
+    const offer = readOffer(this.#end, features);
+    if ("errno" in offer) {
+      this.#end.fatal(offer.errno, offer.message);
       return;
     }
-    const page = this.#host.mapGrant(frontDomid, reference, false);
-    if (typeof page === "number") {
-      this.#end.switchTo(XENBUS.Closing);
+    const parts = attachRing(this.#host, frontDomid, offer, () => this.#serve());
+    if ("errno" in parts) {
+      this.#end.fatal(parts.errno, parts.message);
       return;
     }
-    const port = this.#host.bindInterdomain(frontDomid, remotePort, () => this.#serve());
-    if (port < 0) {
-      page.unmap();
-      this.#end.switchTo(XENBUS.Closing);
-      return;
-    }
-    this.#port = port;
-    this.#adoptRing(page, protocol);
+    this.#port = parts.port;
+    this.#connection ??= {
+      ring: new BlockRing(this.#ringOptions(offer.protocol, parts.pages)),
+      grants: new FrontGrants(this.#host, frontDomid, offer.persistent, this.#faults),
+    };
     this.#end.switchTo(XENBUS.Connected);
     this.#serve();
   }
 
-  #adoptRing(page: GrantMapping, protocol: ProtocolName, state?: RingState): void {
-    this.#page = page;
+  #ringOptions(protocol: ProtocolName, pages: BlockRingOptions["pages"]): BlockRingOptions {
     const { frontDomid } = this.#options;
-    const options = { host: this.#host, frontDomid, device: this.#number, protocol, page, port: this.#port };
-    this.#ring = new BackRing(options, state);
+    const [host, device, port, faults] = [this.#host, this.#number, this.#port, this.#faults];
+    return { host, frontDomid, device, protocol, pages, port, faults };
   }
 
   #serve(): void {
-    if (this.#ring === undefined || this.#end.state !== XENBUS.Connected || this.#releasing) return;
-    const ring = this.#ring;
-    if (!ring.take((request) => this.#start(ring, request))) {
-      // The indices are nonsense: this device is shut, and only this device.
+    const connection = this.#connection;
+    if (connection === undefined || this.#end.state !== XENBUS.Connected || this.#releasing) return;
+    connection.grants.purge();
+    if (!connection.ring.take((request, index) => this.#start(connection, request, index))) {
+      // This device is shut, and only this device.
       this.#host.unbind(this.#port);
       this.#port = -1;
-      this.#end.switchTo(XENBUS.Closing);
+      this.#end.fatal(E.XEN_EACCES, "Frontend provided bogus ring requests");
       return;
     }
-    ring.push();
+    connection.ring.push();
   }
 
-  #start(ring: BackRing, request: Request): void {
-    const { disk, readOnly, frontDomid, service, random } = this.#options;
-    const job = accept(request, disk, readOnly, this.#host, frontDomid);
-    if (typeof job === "number") {
-      ring.respond(request.id, request.operation, job);
-      return;
-    }
-    // A discard moves no data.
-    const time = serviceNs(service, job.operation === OP.DISCARD ? 0 : job.count, random);
-    // A flush is done when everything before it is.
-    const before = job.operation === OP.FLUSH_DISKCACHE ? (this.#waiting.at(-1)?.dueNs ?? 0) : 0;
-    const dueNs = Math.max(this.#host.clock.now, before) + time;
-    let place = this.#waiting.length;
-    while (place > 0 && (this.#waiting[place - 1] as Waiting).dueNs > dueNs) place--;
-    this.#waiting.splice(place, 0, { dueNs, serviceNs: time, job });
-    this.#arm();
+  #start({ ring, grants }: Connection, request: Request, index: number): void {
+    const { disk, features } = this.#options;
+    const fetched: RequestContext["fetched"] = (ref, segments) => ring.tellSegments(index, ref, segments);
+    const job = accept(request, { disk, features, grants, fetched });
+    if ("reason" in job) this.#refuse(ring, job);
+    else this.#queue.add(job);
   }
 
-  #arm(): void {
-    const next = this.#waiting[0];
-    if (next === undefined) this.#alarm.cancel();
-    else this.#alarm.set(next.dueNs);
+  #refuse(ring: BlockRing, refusal: Refusal): void {
+    const { id, reason } = refusal;
+    const { frontDomid } = this.#options;
+    const at = this.#host.clock.now;
+    this.#host.emit({ kind: "blkif-refusal", at, domain: frontDomid, device: this.#number, id, reason });
+    ring.respond(refusal);
   }
 
-  /** Finishes every operation that is due, then publishes their responses together. */
-  #complete(): void {
-    const { now } = this.#host.clock;
-    for (let next = this.#waiting[0]; next !== undefined && next.dueNs <= now; next = this.#waiting[0]) {
-      this.#waiting.shift();
-      this.#finish(next);
-    }
-    if (this.#port >= 0) this.#ring?.push();
-    this.#arm();
+  /** Finishes operations, then publishes their responses together. */
+  #complete(due: readonly Waiting[]): void {
+    for (const waiting of due) this.#finish(waiting);
+    if (this.#port >= 0) this.#connection?.ring.push();
     if (this.#releasing) this.#releaseWhenIdle();
   }
 
-  #finish({ job, serviceNs: time }: Waiting): void {
+  #finish({ job, serviceNs }: Waiting): void {
     const { frontDomid, device, disk } = this.#options;
     const done = carryOut(job, disk);
-    release(job.pieces);
+    this.#connection?.grants.release(job.pieces.map(({ use }) => use));
     this.#host.emit({
       kind: "disk-operation",
       at: this.#host.clock.now,
@@ -210,60 +197,54 @@ export class Vbd implements Snapshotable<VbdState> {
       sector: job.sector,
       count: job.count,
       status: done.status,
-      serviceNs: time,
+      serviceNs,
       ...(done.digest === undefined ? {} : { digest: done.digest }),
     });
-    // A front end that is gone may use its ring's page for something else already.
-    if (!this.#releasing) this.#ring?.respond(job.id, job.operation, done.status === 0 ? RSP.OKAY : RSP.ERROR);
+    // A front end that is gone may use its ring's pages for something else already.
+    if (this.#releasing) return;
+    const { id, operation } = job;
+    this.#connection?.ring.respond({ id, operation, status: done.status === 0 ? RSP.OKAY : RSP.ERROR });
   }
 
-  /** Lets go of ring and event channel once nothing is in flight. */
+  /** Lets go of ring, grants and event channel once nothing is in flight. */
   #releaseWhenIdle(): void {
-    if (this.#waiting.length > 0) return;
+    if (!this.#queue.isIdle && !this.#faults.has("vbd.hasty-teardown")) return;
     this.#releasing = false;
-    this.#ring = undefined;
     if (this.#port >= 0) this.#host.unbind(this.#port);
     this.#port = -1;
-    this.#page?.unmap();
-    this.#page = undefined;
+    this.#connection?.grants.close();
+    this.#connection?.ring.close();
+    if (!this.#faults.has("vbd.stale-ring")) this.#connection = undefined;
     this.#end.released();
   }
 
   save(): VbdState {
+    const connection = this.#connection;
     return {
       state: this.#end.state,
       port: this.#port,
       releasing: this.#releasing,
-      ring: this.#ring?.save() ?? null,
-      waiting: this.#waiting.map(({ dueNs, serviceNs: time, job }) => ({ dueNs, serviceNs: time, job: saveJob(job) })),
+      connection: connection === undefined ? null : { ring: connection.ring.save(), grants: connection.grants.save() },
+      queue: this.#queue.save(),
     };
   }
 
   /** @throws InputError when a mapping of the snapshot is not the hypervisor's */
   load(state: VbdState): void {
-    const adopt = (handle: number): GrantMapping => {
-      const mapping = this.#host.adoptMapping(handle);
-      if (mapping === undefined)
-        throw new InputError(`grant handle ${handle} is not mapped`, "snapshot of a block device");
-      return mapping;
-    };
     this.#end.load(state.state as XenbusState);
-    this.#waiting = state.waiting.map(({ dueNs, serviceNs: time, job }) => ({
-      dueNs,
-      serviceNs: time,
-      job: loadJob(job, adopt),
-    }));
-    this.#ring = undefined;
-    this.#page = undefined;
     this.#port = state.port;
     this.#releasing = state.releasing;
-    if (state.ring !== null && isProtocol(state.ring.protocol)) {
-      this.#adoptRing(adopt(state.ring.mapping), state.ring.protocol, state.ring);
-    }
+    this.#queue.load(state.queue);
+    this.#connection = state.connection === null ? undefined : this.#loadConnection(state.connection);
     if (this.#port >= 0) this.#host.adoptPort(this.#port, () => this.#serve());
   }
-}
 
-function isProtocol(text: string): text is ProtocolName {
-  return text === "x86_32-abi" || text === "x86_64-abi";
+  #loadConnection(state: NonNullable<VbdState["connection"]>): Connection {
+    const { protocol, mappings, ring } = state.ring;
+    if (!isProtocol(protocol)) throw new InputError(`protocol ${protocol}`, "snapshot of a block device");
+    const pages = mappings.map((handle) => adoptedMapping(this.#host, handle));
+    const grants = new FrontGrants(this.#host, this.#options.frontDomid, state.grants.persistent, this.#faults);
+    grants.load(state.grants);
+    return { ring: new BlockRing(this.#ringOptions(protocol, pages), ring), grants };
+  }
 }
