@@ -2,7 +2,7 @@
 // Time moves only in `advanceTo`. Alarms run in the order (deadline, sequence), where the sequence counts the calls of
 // `set`, so ties run in the order in which they were armed. Alarms have names, so a snapshot holds no closure.
 
-import { assert, InputError } from "./errors.ts";
+import { assert, InputError, InvariantError } from "./errors.ts";
 import type { Snapshotable } from "./snapshot.ts";
 import type { Nanoseconds } from "./units.ts";
 
@@ -69,43 +69,54 @@ export class Clock implements Snapshotable<ClockState> {
    * alarms, also at the current time. When a handler throws, time stays at its deadline and the other alarms stay armed.
    */
   advanceTo(timeNs: Nanoseconds): void {
-    assert(
-      Number.isSafeInteger(timeNs) && timeNs >= this.#now,
-      () => `time cannot move from ${this.#now} to ${timeNs}`,
-    );
+    if (!(Number.isSafeInteger(timeNs) && timeNs >= this.#now)) {
+      throw new InvariantError(`time cannot move from ${this.#now} to ${timeNs}`);
+    }
     assert(!this.#advancing, "an alarm's handler moved the clock");
+    const first = this.#queue[0];
+    if (first !== undefined && due(first) <= timeNs) this.#runAlarms(timeNs);
+    this.#now = timeNs;
+  }
+
+  #runAlarms(timeNs: Nanoseconds): void {
     this.#advancing = true;
     try {
       let ranNow = 0;
       for (let first = this.#queue[0]; first !== undefined && due(first) <= timeNs; first = this.#queue[0]) {
         const deadline = due(first);
         ranNow = deadline === this.#now ? ranNow + 1 : 1;
-        assert(ranNow <= MAX_ALARMS_AT_ONE_INSTANT, () => `alarm ${first.name} never lets time pass ${deadline}`);
+        if (ranNow > MAX_ALARMS_AT_ONE_INSTANT) {
+          throw new InvariantError(`alarm ${first.name} never lets time pass ${deadline}`);
+        }
         this.#now = deadline;
         this.#disarm(first);
         first.run();
       }
-      this.#now = timeNs;
     } finally {
       this.#advancing = false;
     }
   }
 
   #arm(alarm: QueuedAlarm, deadlineNs: Nanoseconds): void {
-    assert(Number.isSafeInteger(deadlineNs), () => `alarm ${alarm.name}: ${deadlineNs} is not a time`);
+    if (!Number.isSafeInteger(deadlineNs)) throw new InvariantError(`alarm ${alarm.name}: ${deadlineNs} is not a time`);
     this.#disarm(alarm);
-    alarm.deadline = Math.max(deadlineNs, this.#now);
+    const deadline = Math.max(deadlineNs, this.#now);
+    alarm.deadline = deadline;
     alarm.sequence = this.#sequence++;
-    // The newest sequence is the highest, so the deadline alone decides the place.
-    let place = this.#queue.length;
-    while (place > 0 && due(this.#queue[place - 1]!) > alarm.deadline) place--;
-    this.#queue.splice(place, 0, alarm);
+    // The newest sequence is the highest, so the deadline alone decides the place. Moved by hand: `splice` costs more than the search.
+    const queue = this.#queue;
+    let place = queue.length;
+    queue.push(alarm);
+    for (; place > 0 && due(queue[place - 1]!) > deadline; place--) queue[place] = queue[place - 1]!;
+    queue[place] = alarm;
   }
 
   #disarm(alarm: QueuedAlarm): void {
     if (alarm.deadline === undefined) return;
-    this.#queue.splice(this.#queue.indexOf(alarm), 1);
     alarm.deadline = undefined;
+    const queue = this.#queue;
+    for (let place = queue.indexOf(alarm); place + 1 < queue.length; place++) queue[place] = queue[place + 1]!;
+    queue.pop();
   }
 
   save(): ClockState {
@@ -162,6 +173,7 @@ function isCount(value: number): boolean {
 }
 
 function due(alarm: QueuedAlarm): Nanoseconds {
-  assert(alarm.deadline !== undefined, () => `alarm ${alarm.name} is queued without a deadline`);
-  return alarm.deadline;
+  const { deadline } = alarm;
+  if (deadline === undefined) throw new InvariantError(`alarm ${alarm.name} is queued without a deadline`);
+  return deadline;
 }

@@ -2,7 +2,7 @@
 // Time is a whole number of nanoseconds of the machine's virtual clock, kept in a `number` below 2^53 (104 days).
 // Rates are ratios of integers, so that converting a count to a time is exact and the same on every engine.
 
-import { assert, InputError } from "./errors.ts";
+import { assert, InputError, InvariantError } from "./errors.ts";
 
 /** Virtual time since the machine's power-on, or a span of it: an integer from 0 to 2^53 - 1. */
 export type Nanoseconds = number;
@@ -47,9 +47,11 @@ export function scaleCeil(amount: number, rate: Ratio): number {
 
 /** floor((amount * numerator + roundUp) / denominator): in numbers while they are exact, else in BigInt. */
 function scale(amount: number, { numerator, denominator }: Ratio, roundUp: number): number {
-  assert(Number.isSafeInteger(amount) && amount >= 0, () => `${amount} is not an amount to scale`);
+  if (!(Number.isSafeInteger(amount) && amount >= 0)) throw new InvariantError(`${amount} is not an amount to scale`);
   const dividend = amount * numerator + roundUp;
-  if (dividend <= Number.MAX_SAFE_INTEGER) return (dividend - (dividend % denominator)) / denominator;
+  if (dividend <= Number.MAX_SAFE_INTEGER) {
+    return denominator === 1 ? dividend : (dividend - (dividend % denominator)) / denominator;
+  }
   const exact = (BigInt(amount) * BigInt(numerator) + BigInt(roundUp)) / BigInt(denominator);
   assert(exact <= BigInt(Number.MAX_SAFE_INTEGER), () => `${amount} * ${numerator}/${denominator} leaves 2^53`);
   return Number(exact);

@@ -95,7 +95,7 @@ export class Machine implements Snapshotable<MachineState> {
   readonly hypervisor: XenHypervisor;
   readonly #config: FullMachineConfig;
   readonly #emit: Emit;
-  readonly #speed: Ratio;
+  readonly #instructionsPerNs: Ratio;
   readonly #random: RandomStreams;
   readonly #snapshots = new SnapshotRegistry();
   readonly #pages: PageDigest;
@@ -120,7 +120,8 @@ export class Machine implements Snapshotable<MachineState> {
       this.#listen(event);
       emit(event);
     };
-    this.#speed = ratio(...config.nsPerInstruction);
+    const nsPerInstruction = ratio(...config.nsPerInstruction);
+    this.#instructionsPerNs = inverse(nsPerInstruction);
     this.#random = new RandomStreams(seed);
     const base = HYPERVISOR_MIB + modelsMiB(config);
     const memoryMiB = config.domains.reduce((sum, domain) => sum + domain.memoryMiB + PER_DOMAIN_MIB, base);
@@ -139,7 +140,7 @@ export class Machine implements Snapshotable<MachineState> {
       processor: this.processor,
       clock: this.clock,
       emit: this.#emit,
-      nsPerInstruction: this.#speed,
+      nsPerInstruction,
       exitCostNs: config.exitCostNs,
       tscKhz: config.tscKhz,
       startDateSeconds: config.startDateSeconds,
@@ -240,7 +241,7 @@ export class Machine implements Snapshotable<MachineState> {
       const vcpu = runnable[this.#turn++ % runnable.length]!;
       this.#turnEnd.set(Math.min(clock.now + LONGEST_TURN_NS, timeLimitNs));
       const turnNs = clock.nextDeadline()! - clock.now;
-      hypervisor.runVcpu(vcpu, Math.max(1, scaleCeil(turnNs, inverse(this.#speed))));
+      hypervisor.runVcpu(vcpu, Math.max(1, scaleCeil(turnNs, this.#instructionsPerNs)));
       this.#turnEnd.cancel();
       return true;
     }
