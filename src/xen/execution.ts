@@ -78,7 +78,7 @@ export class Execution {
     const exit = this.#exit;
     const isViolation = exit.reason === EXIT.EPT_VIOLATION;
     if (isViolation) exit.guestPhysical = host.processor.vmx.vmread(VMCS.GUEST_PHYSICAL_ADDRESS);
-    const handler = EXIT_HANDLERS.get(exit.reason);
+    const handler = EXIT_HANDLERS[exit.reason];
     const value = handler?.value?.(host, vcpu, exit);
     this.#emitExit(vcpu, isViolation, value);
     if (handler === undefined) {
@@ -88,7 +88,7 @@ export class Execution {
     }
   }
 
-  /** Most exits are of two shapes, which are written out: spreading an object costs more than the rest of the event. */
+  /** Most exits are of three shapes, which are written out: spreading an object costs more than the rest of the event. */
   #emitExit(vcpu: Vcpu, isViolation: boolean, value: number | undefined): void {
     const { clock, emit, processor } = this.#host;
     const { guestPhysical: gpa, qualification, reason, vectoring } = this.#exit;
@@ -96,14 +96,12 @@ export class Execution {
     const at = clock.now;
     const rip = processor.state.eip;
     const { retired } = processor;
-    const vectored = vectoring >>> 31 === 1;
-    if (!isViolation && !vectored) {
-      if (value === undefined) emit({ kind: "vm-exit", at, domain, vcpu: id, reason, qualification, rip, retired });
-      else emit({ kind: "vm-exit", at, domain, vcpu: id, reason, qualification, rip, retired, value });
-      return;
-    }
-    const event = { kind: "vm-exit", at, domain, vcpu: id, reason, qualification, rip, retired } as const;
-    emit({ ...event, ...(isViolation ? { gpa } : {}), ...(vectored ? { vectoring } : {}) });
+    if (vectoring >>> 31 === 1) {
+      const event = { kind: "vm-exit", at, domain, vcpu: id, reason, qualification, rip, retired, vectoring } as const;
+      emit(isViolation ? { ...event, gpa } : event);
+    } else if (isViolation) emit({ kind: "vm-exit", at, domain, vcpu: id, reason, qualification, rip, retired, gpa });
+    else if (value === undefined) emit({ kind: "vm-exit", at, domain, vcpu: id, reason, qualification, rip, retired });
+    else emit({ kind: "vm-exit", at, domain, vcpu: id, reason, qualification, rip, retired, value });
   }
 
   #entryFailed(vcpu: Vcpu): void {

@@ -61,7 +61,7 @@ const VMCALL: ExitHandler = {
   },
 };
 
-export const EXIT_HANDLERS: ReadonlyMap<number, ExitHandler> = new Map<number, ExitHandler>([
+const HANDLERS: readonly (readonly [reason: number, handler: ExitHandler])[] = [
   [EXIT.TRIPLE_FAULT, TRIPLE_FAULT],
   [EXIT.INTERRUPT_WINDOW, INTERRUPT_WINDOW],
   [EXIT.TASK_SWITCH, TASK_SWITCH],
@@ -91,4 +91,10 @@ export const EXIT_HANDLERS: ReadonlyMap<number, ExitHandler> = new Map<number, E
   [EXIT.INVVPID, UNDEFINED],
   [EXIT.WBINVD, SKIP],
   [EXIT.XSETBV, UNDEFINED],
-]);
+];
+
+/** The handlers by basic exit reason. */
+export const EXIT_HANDLERS: readonly (ExitHandler | undefined)[] = Array.from(
+  { length: 1 + Math.max(...HANDLERS.map(([reason]) => reason)) },
+  (_, reason) => HANDLERS.find(([handled]) => handled === reason)?.[1],
+);
