@@ -76,6 +76,14 @@ export class GuestMemory implements Snapshotable<GuestMemoryState> {
     this.writeObserver?.(address, 4);
   }
 
+  /** Stores 32-bit words one after the other; the address is a multiple of 4. */
+  storeWords(address: number, words: Uint32Array): void {
+    this.#check(address, 4 * words.length);
+    const first = address >>> 2;
+    for (let index = 0; index < words.length; index++) this.#words[first + index] = words[index]!;
+    this.writeObserver?.(address, 4 * words.length);
+  }
+
   /** A copy, which the guest cannot change any more. */
   read(address: number, length: number): Uint8Array {
     this.#check(address, length);

@@ -24,6 +24,7 @@ import { SLOW_NAMES } from "./opcodes.ts";
 const MAX_RUN = 64;
 const LINE_SHIFT = 7;
 const PAGE = 4096;
+const PAGE_SHIFT = 12;
 
 const slowIndex = new Map(SLOW_NAMES.map((name, index) => [name, index]));
 
@@ -249,10 +250,14 @@ export class CodeCache {
     let from = physical;
     const end = physical + length;
     while (from < end) {
-      const page = from - (from % PAGE);
+      const number = from >>> PAGE_SHIFT;
+      const page = number * PAGE;
       const to = Math.min(end, page + PAGE);
-      const touched = (this.lines[page / PAGE] as number) & lineMask(from - page, to - from);
-      if (touched !== 0) this.#invalidate(page, touched);
+      const lines = this.lines[number] as number;
+      if (lines !== 0) {
+        const touched = lines & lineMask(from - page, to - from);
+        if (touched !== 0) this.#invalidate(page, touched);
+      }
       from = to;
     }
   }

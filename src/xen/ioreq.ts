@@ -20,6 +20,10 @@ export const DATA_IS_PTR: number = 1 << 4;
 export const DIR_READ: number = 1 << 5;
 export const DF: number = 1 << 6;
 
+/** Where these lie in a request's last word, whose lower half is padding. */
+const CONTROL_SHIFT = 8 * (CONTROL % 4);
+const TYPE_SHIFT = 8 * (FIELD.type % 4);
+
 const RING = BUFFERED_IOPAGE.layouts.x86_32.offset;
 const SLOT_SIZE = BUF_IOREQ.layouts.x86_32.size;
 /** The bit-fields of a buffered request. */
@@ -68,6 +72,8 @@ export class IoreqServer implements Snapshotable<IoreqServerState> {
   /** The port of each vCPU. */
   #ports: number[] = [];
   #bufferedPort: number;
+  /** A request as it is put together, in little-endian words: the slot is written as a whole, as Xen does. */
+  readonly #slot = new Uint32Array(IOREQ_SIZE >> 2);
 
   /** @param controlDomain where the device model runs */
   constructor(parts: IoreqParts, page: number, bufferedPage: number, controlDomain: number) {
@@ -98,19 +104,23 @@ export class IoreqServer implements Snapshotable<IoreqServerState> {
     const { memory, events } = this.#parts;
     const at = this.#at(vcpu.id);
     if ((memory.load8(at + CONTROL) & STATE_MASK) !== R.STATE_IOREQ_NONE) return false;
-    memory.store32(at + FIELD.addr, request.address % 2 ** 32);
-    memory.store32(at + FIELD.addr + 4, Math.floor(request.address / 2 ** 32));
-    memory.store32(at + FIELD.data, request.data % 2 ** 32);
-    memory.store32(at + FIELD.data + 4, Math.floor(request.data / 2 ** 32));
-    memory.store32(at + FIELD.count, request.count);
-    memory.store32(at + FIELD.size, request.size);
-    memory.store8(at + FIELD.type, request.type);
-    const flags = (request.pointer ? DATA_IS_PTR : 0) | (request.read ? DIR_READ : 0) | (request.down ? DF : 0);
-    memory.store8(at + CONTROL, flags | R.STATE_IOREQ_READY);
+    const { pointer, read, down } = request;
+    const flags = (pointer ? DATA_IS_PTR : 0) | (read ? DIR_READ : 0) | (down ? DF : 0);
+    const port = this.#ports[vcpu.id] ?? 0;
+    const slot = this.#slot;
+    slot[FIELD.addr >> 2] = request.address;
+    slot[(FIELD.addr >> 2) + 1] = Math.floor(request.address / 2 ** 32);
+    slot[FIELD.data >> 2] = request.data;
+    slot[(FIELD.data >> 2) + 1] = Math.floor(request.data / 2 ** 32);
+    slot[FIELD.count >> 2] = request.count;
+    slot[FIELD.size >> 2] = request.size;
+    slot[FIELD.vp_eport >> 2] = port;
+    slot[FIELD._pad0 >> 2] = ((flags | R.STATE_IOREQ_READY) << CONTROL_SHIFT) | (request.type << TYPE_SHIFT);
+    memory.storeWords(at, slot);
     this.#emit(vcpu, request);
     vcpu.io.waiting = true;
     vcpu.io.answered = false;
-    events.sendXen(this.#ports[vcpu.id] ?? 0);
+    events.sendXen(port);
     return true;
   }
 
