@@ -39,15 +39,16 @@ const SIMPLE_VALUES = new Map<number, PlainData>([
 ]);
 const POSITIVE_BIGNUM = 2;
 const NEGATIVE_BIGNUM = 3;
+const MAX_UINT64 = 0xffff_ffff_ffff_ffffn;
 
 const utf8 = new TextEncoder();
 const utf8Strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** The one encoding of a value. What is not plain data is a bug of the caller's. */
 export function encodePlain(value: unknown): Uint8Array {
-  const writer = new CborWriter();
-  write(writer, value, 0);
-  return writer.view().slice();
+  const encoder = new Encoder();
+  encoder.value(value, 0);
+  return encoder.writer.view().slice();
 }
 
 /** The value of which these bytes are the one encoding. @throws InputError when there is none */
@@ -58,41 +59,90 @@ export function decodePlain(bytes: Uint8Array, context: string): PlainData {
   return value;
 }
 
-function write(writer: CborWriter, value: unknown, depth: number): void {
-  assert(depth <= MAX_DEPTH, () => `plain data is nested deeper than ${MAX_DEPTH}`);
-  if (value === undefined) writer.undefined();
-  else if (value === null) writer.null();
-  else if (typeof value === "boolean") writer.bool(value);
-  else if (typeof value === "number") {
-    assert(Number.isSafeInteger(value), () => `${value} is not plain data`);
-    writer.int(value);
-  } else if (typeof value === "bigint") writeBignum(writer, value);
-  else if (typeof value === "string") writer.text(value);
-  else if (value instanceof Uint8Array) writer.bytes(value);
-  else if (Array.isArray(value)) {
-    writer.array(value.length);
-    for (const item of value) write(writer, item, depth + 1);
-  } else writeMap(writer, value, depth);
+/** The keys of an object in its own order, and in the encoding's. */
+interface KeyOrder {
+  readonly own: readonly string[];
+  readonly encoded: readonly string[];
 }
 
-function writeMap(writer: CborWriter, value: object, depth: number): void {
-  const isPlain = Object.getPrototypeOf(value) === Object.prototype;
-  assert(isPlain, () => `a ${typeof value} that is no plain object is not plain data`);
-  const entries = Object.entries(value);
-  entries.sort(([a], [b]) => compareKeys(a, b));
-  writer.map(entries.length);
-  for (const [key, item] of entries) {
-    writer.text(key);
-    write(writer, item as unknown, depth + 1);
+class Encoder {
+  readonly writer = new CborWriter();
+  /** Of the last object at each depth: the objects of an array are mostly alike, and sorting keys is most of the work. */
+  readonly #orders: (KeyOrder | undefined)[] = [];
+
+  value(value: unknown, depth: number): void {
+    assert(depth <= MAX_DEPTH, () => `plain data is nested deeper than ${MAX_DEPTH}`);
+    const { writer } = this;
+    switch (typeof value) {
+      case "number":
+        assert(Number.isSafeInteger(value), () => `${value} is not plain data`);
+        writer.int(value);
+        break;
+      case "string":
+        writer.text(value);
+        break;
+      case "boolean":
+        writer.bool(value);
+        break;
+      case "bigint":
+        this.#bignum(value);
+        break;
+      default:
+        if (value === undefined) writer.undefined();
+        else if (value === null) writer.null();
+        else if (value instanceof Uint8Array) writer.bytes(value);
+        else if (Array.isArray(value)) {
+          writer.array(value.length);
+          for (let index = 0; index < value.length; index++) this.value(value[index], depth + 1);
+        } else this.#map(value, depth);
+    }
+  }
+
+  #map(value: object, depth: number): void {
+    const isPlain = Object.getPrototypeOf(value) === Object.prototype;
+    assert(isPlain, () => `a ${typeof value} that is no plain object is not plain data`);
+    const keys = this.#sortedKeys(value, depth);
+    this.writer.map(keys.length);
+    for (let index = 0; index < keys.length; index++) {
+      const key = keys[index]!;
+      this.writer.text(key);
+      this.value((value as Readonly<Record<string, unknown>>)[key], depth + 1);
+    }
+  }
+
+  #sortedKeys(value: object, depth: number): readonly string[] {
+    const own = Object.keys(value);
+    const last = this.#orders[depth];
+    if (last !== undefined && sameKeys(last.own, own)) return last.encoded;
+    const encoded = [...own].sort(own.every(isAscii) ? compareAsciiKeys : compareKeys);
+    this.#orders[depth] = { own, encoded };
+    return encoded;
+  }
+
+  #bignum(value: bigint): void {
+    this.writer.tag(value < 0n ? NEGATIVE_BIGNUM : POSITIVE_BIGNUM);
+    this.writer.bytes(magnitudeBytes(value < 0n ? -1n - value : value));
   }
 }
 
-function writeBignum(writer: CborWriter, value: bigint): void {
-  writer.tag(value < 0n ? NEGATIVE_BIGNUM : POSITIVE_BIGNUM);
-  const magnitude = value < 0n ? -1n - value : value;
-  const hex = magnitude === 0n ? "" : magnitude.toString(16);
+function sameKeys(a: readonly string[], b: readonly string[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let index = 0; index < a.length; index++) if (a[index] !== b[index]) return false;
+  return true;
+}
+
+/** Big-endian, without leading zeros. */
+function magnitudeBytes(magnitude: bigint): Uint8Array {
+  if (magnitude <= MAX_UINT64) {
+    const bytes = new Uint8Array(8);
+    new DataView(bytes.buffer).setBigUint64(0, magnitude);
+    let first = 0;
+    while (first < 8 && bytes[first] === 0) first++;
+    return bytes.subarray(first);
+  }
+  const hex = magnitude.toString(16);
   const digits = hex.length % 2 === 0 ? hex : `0${hex}`;
-  writer.bytes(Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16)));
+  return Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
 }
 
 class Decoder {
@@ -198,8 +248,12 @@ class Decoder {
 
 /** The order of the encoded keys: their heads put shorter keys first. */
 function compareKeys(a: string, b: string): number {
-  if (isAscii(a) && isAscii(b)) return a.length - b.length || (a < b ? -1 : a === b ? 0 : 1);
+  if (isAscii(a) && isAscii(b)) return compareAsciiKeys(a, b);
   return compareBytes(utf8.encode(a), utf8.encode(b));
+}
+
+function compareAsciiKeys(a: string, b: string): number {
+  return a.length - b.length || (a < b ? -1 : a === b ? 0 : 1);
 }
 
 function isAscii(text: string): boolean {

@@ -1,12 +1,13 @@
 // Part: the rows of a chunk, walked in order by whoever expects them. An event is encoded and compared with the row's bytes, which costs a
 // third of decoding the row and comparing fields; rows are decoded only when somebody asks for one.
 
-import { CborWriter, itemEnd } from "../core/cbor.ts";
+import { itemEnd } from "../core/cbor.ts";
 import { sameEvent } from "./compare.ts";
 import type { EventKindName, TraceEvent } from "./events.ts";
 import type { ChunkRecord } from "./format.ts";
 import { decodeItem, type Trace } from "./reader.ts";
-import { fieldsOf, kindNumbered, RowWriter, readRows } from "./rows.ts";
+import { RowWriter } from "./row-writer.ts";
+import { fieldsOf, kindNumbered, readRows } from "./rows.ts";
 
 /** The heads of arrays of 0 to 23 items and of a number of one byte (RFC 8949 section 3). */
 const ARRAY = 0x80;
@@ -17,7 +18,6 @@ export class RowCursor {
   readonly #trace: Pick<Trace, "rowsOf" | "eventsOf">;
   readonly #chunk: ChunkRecord;
   readonly #rows: Uint8Array;
-  readonly #encoded = new CborWriter();
   readonly #writer = new RowWriter();
   #events: readonly TraceEvent[] | undefined;
   #position = 0;
@@ -72,9 +72,9 @@ export class RowCursor {
   take(event: TraceEvent): boolean {
     // Rows are in the order of time, so none of them is earlier.
     if (this.atEnd || event.at < this.#time) return false;
-    this.#encoded.clear();
-    this.#writer.write(this.#encoded, event);
-    const bytes = this.#encoded.view();
+    this.#writer.clear();
+    this.#writer.write(event);
+    const bytes = this.#writer.view();
     if (this.#startsWith(bytes)) this.#at += bytes.length;
     else {
       // A row may be encoded at more length than ours and say the same.

@@ -2,21 +2,20 @@
 // the order of the catalogue. Optional fields that are absent are null, and left out at the row's end. `delta` fields are stored as the
 // difference to the same field of the kind's row before it in the chunk, so a chunk can be read without the ones before it.
 
-import type { CborWriter } from "../core/cbor.ts";
 import { assert, InputError } from "../core/errors.ts";
 import { EVENT_KINDS, type EventKindName, type FieldTable, type FieldType, type TraceEvent } from "./events.ts";
 
-type BaseType = "uint" | "int" | "delta" | "u64" | "text" | "bytes" | "bool" | "uints";
+export type BaseType = "uint" | "int" | "delta" | "u64" | "text" | "bytes" | "bool" | "uints";
 
-interface Field {
+export interface Field {
   readonly name: string;
   readonly type: BaseType;
   readonly optional: boolean;
-  /** Index of the field's value before in the codec's array; −1 for fields that are not deltas. */
+  /** Index of the field's value before in an array of `SLOTS`; −1 for fields that are not deltas. */
   readonly slot: number;
 }
 
-interface Kind {
+export interface Kind {
   readonly name: EventKindName;
   readonly id: number;
   readonly fields: readonly Field[];
@@ -30,13 +29,15 @@ function fieldOf(name: string, type: FieldType): Field {
   return { name, type: base, optional, slot: base === "delta" ? slots++ : -1 };
 }
 
-const KINDS = Object.entries(EVENT_KINDS).map(
+export const KINDS: readonly Kind[] = Object.entries(EVENT_KINDS).map(
   ([name, { id, fields }]): Kind => ({
     name: name as EventKindName,
     id,
     fields: Object.entries(fields as FieldTable).map(([field, type]) => fieldOf(field, type)),
   }),
 );
+/** How many fields of the catalogue are deltas. */
+export const SLOTS = slots;
 const BY_NAME = new Map(KINDS.map((kind) => [kind.name, kind]));
 const BY_ID: (Kind | undefined)[] = [];
 for (const kind of KINDS) BY_ID[kind.id] = kind;
@@ -57,82 +58,12 @@ export function kindNumbered(id: number): EventKindName | undefined {
   return BY_ID[id]?.name;
 }
 
-type Loose = Readonly<Record<string, number | bigint | string | boolean | Uint8Array | readonly number[] | undefined>>;
-
-/** Writes the rows of one chunk after another. */
-export class RowWriter {
-  readonly #previous = new Float64Array(slots);
-  #time = 0;
-
-  /** Begins a chunk whose first row is relative to `time`. */
-  begin(time: number): void {
-    this.#previous.fill(0);
-    this.#time = time;
-  }
-
-  write(out: CborWriter, event: TraceEvent): void {
-    const kind = kindOf(event.kind);
-    const values = event as unknown as Loose;
-    const { fields } = kind;
-    let count = fields.length;
-    while (count > 0 && values[fields[count - 1]!.name] === undefined) count--;
-    assert(event.at >= this.#time, () => `event ${event.kind} at ${event.at} after one at ${this.#time}`);
-    out.array(2 + count);
-    out.uint(kind.id);
-    out.uint(event.at - this.#time);
-    this.#time = event.at;
-    for (let index = 0; index < count; index++) {
-      const field = fields[index]!;
-      const value = values[field.name];
-      if (value === undefined) {
-        assert(field.optional, () => `event ${event.kind} without ${field.name}`);
-        out.null();
-      } else this.#field(out, field, value);
-    }
-  }
-
-  #field(out: CborWriter, field: Field, value: Exclude<Loose[string], undefined>): void {
-    switch (field.type) {
-      case "uint":
-        out.uint(value as number);
-        break;
-      case "int":
-        out.int(value as number);
-        break;
-      case "delta":
-        out.int((value as number) - this.#previous[field.slot]!);
-        this.#previous[field.slot] = value as number;
-        break;
-      case "u64":
-        out.uint64(value as bigint);
-        break;
-      case "text":
-        out.text(value as string);
-        break;
-      case "bytes":
-        out.bytes(value as Uint8Array);
-        break;
-      case "bool":
-        out.bool(value as boolean);
-        break;
-      case "uints": {
-        const numbers = value as readonly number[];
-        out.array(numbers.length);
-        for (const number of numbers) out.uint(number);
-        break;
-      }
-      default:
-        field.type satisfies never;
-    }
-  }
-}
-
 /**
  * The events of one chunk from its decoded rows.
  * @throws InputError on a row that the catalogue does not describe
  */
 export function readRows(rows: readonly unknown[], from: number): TraceEvent[] {
-  const previous = new Float64Array(slots);
+  const previous = new Float64Array(SLOTS);
   let time = from;
   return rows.map((row, index) => {
     const context = `row ${index}`;

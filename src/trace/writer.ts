@@ -6,21 +6,19 @@ import { assert } from "../core/errors.ts";
 import { encodePlain } from "../core/plain-data.ts";
 import type { TraceEvent } from "./events.ts";
 import { MAGIC, type TraceEnd, type TraceHeader } from "./format.ts";
-import { RowWriter } from "./rows.ts";
+import { RowWriter } from "./row-writer.ts";
 
 export class TraceWriter {
   readonly #sink: (record: Uint8Array) => void;
   readonly #chunkEvents: number;
   readonly #record = new CborWriter();
-  readonly #rows = new CborWriter();
-  readonly #rowWriter = new RowWriter();
+  readonly #rows = new RowWriter();
   readonly #index: number[][] = [];
   #previous: Uint8Array = new Uint8Array(0);
   #offset = 0;
   #events = 0;
   #chunkFirst = 0;
   #fromNs = 0;
-  #toNs = 0;
 
   /** @param sink takes one whole record at a time; it must not keep the array */
   constructor(header: TraceHeader, sink: (record: Uint8Array) => void) {
@@ -38,8 +36,7 @@ export class TraceWriter {
   }
 
   write(event: TraceEvent): void {
-    this.#rowWriter.write(this.#rows, event);
-    this.#toNs = event.at;
+    this.#rows.write(event);
     this.#events++;
   }
 
@@ -60,16 +57,15 @@ export class TraceWriter {
     record.uint(this.#chunkFirst);
     record.uint(events);
     record.uint(this.#fromNs);
-    record.uint(this.#toNs);
+    record.uint(this.#rows.time);
     record.array(events);
     record.raw(this.#rows.view());
     record.bytes(stateDigest);
     record.bytes(this.#previous);
     this.#seal();
-    this.#rows.clear();
     this.#chunkFirst = this.#events;
-    this.#fromNs = this.#toNs;
-    this.#rowWriter.begin(this.#fromNs);
+    this.#fromNs = this.#rows.time;
+    this.#rows.begin(this.#fromNs);
   }
 
   /** Closes the last chunk and writes index and end record; nothing may be written after it. */

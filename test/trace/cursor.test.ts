@@ -1,9 +1,8 @@
 import { expect, test } from "vitest";
-import { CborWriter } from "../../src/core/cbor.ts";
 import { RowCursor } from "../../src/trace/cursor.ts";
 import type { TraceEvent } from "../../src/trace/events.ts";
 import type { ChunkRecord } from "../../src/trace/format.ts";
-import { RowWriter } from "../../src/trace/rows.ts";
+import { RowWriter } from "../../src/trace/row-writer.ts";
 
 const FROM_NS = 100;
 const EVENTS: readonly TraceEvent[] = [
@@ -15,11 +14,10 @@ const EVENTS: readonly TraceEvent[] = [
 ];
 
 function encoded(events: readonly TraceEvent[]): Uint8Array {
-  const out = new CborWriter();
   const writer = new RowWriter();
   writer.begin(FROM_NS);
-  for (const event of events) writer.write(out, event);
-  return out.view().slice();
+  for (const event of events) writer.write(event);
+  return writer.view().slice();
 }
 
 function cursor(rows = encoded(EVENTS), events = EVENTS): RowCursor {
