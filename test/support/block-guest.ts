@@ -14,11 +14,14 @@ import { XenMachine } from "./xen-machine.ts";
 
 /** Offsets in a slot, from io/blkif.h. */
 const SLOTS = {
-  "x86_32-abi": { size: 108, id: 4, sector: 12, segments: 20, response: 12 },
-  "x86_64-abi": { size: 112, id: 8, sector: 16, segments: 24, response: 16 },
+  "x86_32-abi": { size: 108, id: 4, sector: 12, segments: 20, indirect: 24, response: 12 },
+  "x86_64-abi": { size: 112, id: 8, sector: 16, segments: 24, indirect: 28, response: 16 },
 } as const;
 const RING_GFN = 16;
 const RING_REF = 8;
+/** Of the second page of a ring of several, and what grants it. */
+const MORE_RING_GFN = 48;
+const MORE_RING_REF = 100;
 const DATA_GFN = 20;
 const DATA_REF = 16;
 export const FRONT = "device/vbd/51712";
@@ -80,18 +83,29 @@ export interface Reply {
   readonly status: number;
 }
 
+/** What a front end's ring is like: 2 to the power of `order` pages, indices that begin at `start`. */
+export interface RingShape {
+  readonly order?: number;
+  readonly start?: number;
+  readonly persistent?: boolean;
+}
+
 export type SegmentWords = readonly [ref: number, first: number, last: number];
 
 export class BlockFront {
   readonly machine: BlockMachine;
   readonly protocol: ProtocolName;
+  readonly #ring: Required<RingShape>;
+  readonly slots: number;
   port = 0;
   produced = 0;
   consumed = 0;
 
-  constructor(machine: BlockMachine, protocol: ProtocolName = "x86_32-abi") {
+  constructor(machine: BlockMachine, protocol: ProtocolName = "x86_32-abi", ring: RingShape = {}) {
     this.machine = machine;
     this.protocol = protocol;
+    this.#ring = { order: 0, start: 0, persistent: false, ...ring };
+    this.slots = 32 << this.#ring.order;
   }
 
   get #guest() {
@@ -117,16 +131,57 @@ export class BlockFront {
 
   /** Makes a new ring and writes where it is. */
   prepare(): void {
-    this.#guest.write(RING_GFN, 0, new Uint8Array(4096));
-    this.setIndex("req_event", 1);
-    this.setIndex("rsp_event", 1);
-    this.produced = 0;
-    this.consumed = 0;
-    this.#guest.grant(RING_REF, 0, RING_GFN, PERMIT);
+    const { order, start, persistent } = this.#ring;
+    for (let page = 0; page < 1 << order; page++) {
+      const gfn = page === 0 ? RING_GFN : MORE_RING_GFN + page - 1;
+      const ref = page === 0 ? RING_REF : MORE_RING_REF + page;
+      this.#guest.write(gfn, 0, new Uint8Array(4096));
+      this.#guest.grant(ref, 0, gfn, PERMIT);
+      if (order > 0) this.write(`ring-ref${page}`, ref);
+    }
+    if (order === 0) this.write("ring-ref", RING_REF);
+    else this.write("ring-page-order", order);
+    if (persistent) this.write("feature-persistent", 1);
+    for (const index of ["req_prod", "rsp_prod"] as const) this.setIndex(index, start);
+    for (const index of ["req_event", "rsp_event"] as const) this.setIndex(index, start + 1);
+    this.produced = start;
+    this.consumed = start;
     this.port = this.#guest.domain.events.allocUnbound(0);
-    this.write("ring-ref", RING_REF);
     this.write("event-channel", this.port);
     this.write("protocol", this.protocol);
+  }
+
+  /** Calls back for each part of the ring's bytes that lies in one page. */
+  #eachPart(at: number, length: number, visit: (gfn: number, offset: number, from: number, length: number) => void) {
+    for (let done = 0; done < length; ) {
+      const page = Math.floor((at + done) / 4096);
+      const offset = (at + done) % 4096;
+      const part = Math.min(length - done, 4096 - offset);
+      visit(page === 0 ? RING_GFN : MORE_RING_GFN + page - 1, offset, done, part);
+      done += part;
+    }
+  }
+
+  #slot(index: number): number {
+    return 64 + (index & (this.slots - 1)) * SLOTS[this.protocol].size;
+  }
+
+  /** Writes into the ring's bytes. */
+  poke(at: number, bytes: Uint8Array): void {
+    this.#eachPart(at, bytes.length, (gfn, offset, from, length) =>
+      this.#guest.write(gfn, offset, bytes.subarray(from, from + length)),
+    );
+  }
+
+  peek(at: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    this.#eachPart(at, length, (gfn, offset, from, part) => bytes.set(this.#guest.read(gfn, offset, part), from));
+    return bytes;
+  }
+
+  /** What the slot of an index holds. */
+  slot(index: number): Uint8Array {
+    return this.peek(this.#slot(index), SLOTS[this.protocol].size);
   }
 
   index(name: keyof typeof INDICES): number {
@@ -172,8 +227,37 @@ export class BlockFront {
       view.setUint8(layout.segments + 8 * index + 4, first);
       view.setUint8(layout.segments + 8 * index + 5, last);
     }
-    this.#guest.write(RING_GFN, 64 + (this.produced & 31) * layout.size, slot);
+    this.poke(this.#slot(this.produced), slot);
     this.produced = (this.produced + 1) >>> 0;
+  }
+
+  /** Writes a request whose segments stand in data pages of their own; the grants of those pages. */
+  putIndirect(
+    operation: number,
+    id: bigint,
+    sector: number | bigint,
+    segments: readonly SegmentWords[],
+    refs: readonly number[],
+    count = segments.length,
+  ): void {
+    const layout = SLOTS[this.protocol];
+    for (const [page, ref] of refs.entries()) {
+      const part = segments.slice(512 * page, 512 * (page + 1));
+      const bytes = new Uint8Array(4096);
+      const view = new DataView(bytes.buffer);
+      for (const [index, [gref, first, last]] of part.entries()) {
+        view.setUint32(8 * index, gref, true);
+        bytes.set([first, last], 8 * index + 4);
+      }
+      this.fill(ref - DATA_REF, bytes);
+    }
+    this.put(6, id, sector, []);
+    const slot = this.slot(this.produced - 1);
+    const view = new DataView(slot.buffer);
+    view.setUint8(1, operation);
+    view.setUint16(2, count, true);
+    for (const [page, ref] of refs.entries()) view.setUint32(layout.indirect + 4 * page, ref, true);
+    this.poke(this.#slot(this.produced - 1), slot);
   }
 
   /** A discard has its length where segments would be. */
@@ -182,8 +266,7 @@ export class BlockFront {
     this.put(5, id, sector);
     const length = new DataView(new ArrayBuffer(8));
     length.setBigUint64(0, BigInt(count), true);
-    const at = 64 + ((this.produced - 1) & 31) * layout.size + layout.segments;
-    this.#guest.write(RING_GFN, at, new Uint8Array(length.buffer));
+    this.poke(this.#slot(this.produced - 1) + layout.segments, new Uint8Array(length.buffer));
   }
 
   /** Publishes what was put, and notifies the back end. */
@@ -197,9 +280,9 @@ export class BlockFront {
     const layout = SLOTS[this.protocol];
     const replies: Reply[] = [];
     const end = this.index("rsp_prod");
-    if ((end - this.consumed) >>> 0 > 32) throw new Error(`rsp_prod went from ${this.consumed} to ${end}`);
+    if ((end - this.consumed) >>> 0 > this.slots) throw new Error(`rsp_prod went from ${this.consumed} to ${end}`);
     for (; this.consumed !== end; this.consumed = (this.consumed + 1) >>> 0) {
-      const bytes = this.#guest.read(RING_GFN, 64 + (this.consumed & 31) * layout.size, layout.response);
+      const bytes = this.peek(this.#slot(this.consumed), layout.response);
       const view = new DataView(bytes.buffer);
       replies.push({ id: view.getBigUint64(0, true), operation: bytes[8] ?? 0, status: view.getInt16(10, true) });
     }
@@ -218,6 +301,13 @@ export class BlockFront {
     const id = BigInt(this.produced) + 0x1_0000_0000n;
     this.putDiscard(id, sector, count);
     return this.#answered(5, id);
+  }
+
+  /** As `ask`, with the segments in page `page`; the response names what was done. */
+  askIndirect(operation: number, sector: number | bigint, segments: readonly SegmentWords[], page: number): number {
+    const id = BigInt(this.produced) + 0x1_0000_0000n;
+    this.putIndirect(operation, id, sector, segments, [this.page(page)]);
+    return this.#answered(operation, id);
   }
 
   #answered(operation: number, id: bigint): number {
