@@ -33,6 +33,9 @@ const E820_RAM = 1;
 /** Where PCI memory begins, at the lowest (QEMU's pc machine). */
 const PCI_HOLE = 0xe000_0000;
 
+/** With nothing to boot SeaBIOS stops, as under QEMU, and does not start anew after a minute. */
+const NEVER_REBOOT = 0xffff_ffff;
+
 /** @throws InputError when memory reaches into the PCI hole or the kernel cannot be booted */
 export function firmwareItems(options: FirmwareOptions): FirmwareItems {
   const { memorySize, vcpus, kernel, optionRoms, bootMenuMs, serialConsole, bootOrder, strictBoot } = options;
@@ -50,6 +53,7 @@ export function firmwareItems(options: FirmwareOptions): FirmwareItems {
   ]);
   const files = new Map<string, Uint8Array>([
     ["etc/e820", Uint8Array.of(...u64(0), ...u64(memorySize), ...u32(E820_RAM))],
+    ["etc/boot-fail-wait", u32(NEVER_REBOOT)],
     ...(optionRoms ?? []),
   ]);
   const order = [...(bootOrder ?? [])];

@@ -51,7 +51,10 @@ describe.skipIf(skipped)("SeaBIOS beside QEMU", () => {
     "says the same on %s",
     (kind) => {
       const board = new BareBoard({ kind, bios: new Uint8Array(readFileSync(BIOS)), serialConsole: 0x3f8 });
-      board.run(() => board.serial.includes("No bootable device.") && board.debug.endsWith("device. "), 30_000_000);
+      board.run(
+        () => board.serial.includes("No bootable device.") && board.debug.trimEnd().endsWith("device."),
+        30_000_000,
+      );
       const { serial, debug } = runQemu(kind);
       expect(lines(`${board.serial}\n`)[0]).toMatch(/SeaBIOS/);
       expect(lines(`${board.serial.trimEnd()}\n`)).toEqual(lines(`${serial.trimEnd()}\n`));
