@@ -3,10 +3,10 @@
 // SMHasher revision of 2011), of which the first 64 bits are kept. `PageDigest` sums it over the pages of a memory, so that
 // a changed page costs one page. `Sha256` (FIPS 180-4) is for what has to stand against intent: images and traces.
 
-import { sha256 } from "@noble/hashes/sha2.js";
-import { bytesToHex } from "@noble/hashes/utils.js";
 import { assert } from "./errors.ts";
 import { isZeroPage, PAGE_SIZE } from "./memory.ts";
+
+export { Sha256, sha256Hex } from "./sha256.ts";
 
 const C1 = 0x239b961b;
 const C2 = 0xab0e9789;
@@ -126,28 +126,4 @@ export class PageDigest {
   value(): bigint {
     return (BigInt(this.#sumHigh) << 32n) | BigInt(this.#sumLow);
   }
-}
-
-/** SHA-256 of bytes that arrive in pieces. */
-export class Sha256 {
-  readonly #state = sha256.create();
-
-  update(bytes: Uint8Array): this {
-    this.#state.update(bytes);
-    return this;
-  }
-
-  /** The 32 bytes of the digest of all bytes so far; more may follow. */
-  digest(): Uint8Array {
-    return this.#state.clone().digest();
-  }
-
-  hex(): string {
-    return bytesToHex(this.digest());
-  }
-}
-
-/** SHA-256 of bytes as 64 lower-case hexadecimal digits. */
-export function sha256Hex(bytes: Uint8Array): string {
-  return new Sha256().update(bytes).hex();
 }
