@@ -1,4 +1,4 @@
-// The block protocol, xenbus and xenstore as Xen's public headers have them (io/blkif.h, io/ring.h, io/xenbus.h, io/xs_wire.h).
+// The block and network protocols, xenbus and xenstore as Xen's public headers have them (io/blkif.h, io/netif.h, io/ring.h, io/xenbus.h, io/xs_wire.h).
 
 import { describe, expect, test } from "vitest";
 import { checkAbi } from "../../scripts/abi-check.ts";
@@ -14,6 +14,7 @@ import {
   SEGMENTS_PER_PAGE,
   VDISK,
 } from "../../src/devices/vbd/protocol.ts";
+import * as netif from "../../src/devices/vnif/protocol.ts";
 import type { Abi, AnyStructure, Layout, Members } from "../../src/xen/abi/layout.ts";
 import { ABSOLUTE_PATH_MAX, HEADER_SIZE, PAYLOAD_MAX, RELATIVE_PATH_MAX, XS } from "../../src/xen/xenstore/wire.ts";
 
@@ -66,6 +67,57 @@ const OTHERS = [
   ["struct blkif_request_indirect", "sector_number", "sector"],
   ["struct blkif_request_indirect", "indirect_grefs", "indirectRefs"],
 ] as const;
+/** The network's protocol is the same for both ABIs; where its tables have members is seen by coding and decoding (below). */
+const NETIF = {
+  "__CONST_RING_SIZE(netif_tx, 4096)": netif.RING_SIZE,
+  "__CONST_RING_SIZE(netif_rx, 4096)": netif.RING_SIZE,
+  "sizeof(union netif_tx_sring_entry)": netif.TX_SLOT,
+  "sizeof(union netif_rx_sring_entry)": netif.RX_SLOT,
+  "sizeof(struct netif_tx_response)": netif.encodeTxResponse({ id: 0, status: 0 }).length,
+  "sizeof(struct netif_rx_response)": netif.encodeRxResponse({ id: 0, offset: 0, flags: 0, status: 0 }).length,
+  ...offsets("struct netif_tx_request", netif.TX_SLOT, ["gref", "offset", "flags", "id", "size"], (slot) => {
+    const { ref, offset, flags, id, size } = netif.decodeTxRequest(slot);
+    return [ref, offset, flags, id, size];
+  }),
+  ...offsets("struct netif_tx_response", netif.TX_SLOT, ["id", "status"], (slot) => {
+    const { id, status } = netif.decodeTxResponse(slot);
+    return [id, status];
+  }),
+  ...offsets("struct netif_rx_request", netif.RX_SLOT, ["id", "gref"], (slot) => {
+    const { id, ref } = netif.decodeRxRequest(slot);
+    return [id, ref];
+  }),
+  ...offsets("struct netif_rx_response", netif.RX_SLOT, ["id", "offset", "flags", "status"], (slot) => {
+    const { id, offset, flags, status } = netif.decodeRxResponse(slot);
+    return [id, offset, flags, status];
+  }),
+  ...offsets("struct netif_extra_info", netif.RX_SLOT, ["type", "flags", "u.gso.size", "u.gso.type"], (slot) => {
+    const extra = netif.decodeExtraInfo(slot);
+    const { size, type } = netif.gsoOf(extra);
+    return [extra.type, extra.flags, size, type];
+  }),
+  "offsetof(struct netif_extra_info, u.mcast.addr)":
+    netif.RX_SLOT - netif.decodeExtraInfo(new Uint8Array(netif.RX_SLOT)).data.length,
+  XEN_NETIF_EXTRA_FLAG_MORE: netif.EXTRA_FLAG_MORE,
+  XEN_NETIF_NR_SLOTS_MIN: netif.NR_SLOTS_MIN,
+};
+
+/** Where a structure's members begin: the first byte whose change changes what is decoded of them. */
+function offsets(
+  structure: string,
+  size: number,
+  members: readonly string[],
+  decode: (slot: Uint8Array) => readonly number[],
+): Readonly<Record<string, number>> {
+  const begin = (index: number) =>
+    Array.from({ length: size }, (_, at) => at).findIndex((at) => {
+      const slot = new Uint8Array(size);
+      slot[at] = 1;
+      return decode(slot)[index] !== 0;
+    });
+  return Object.fromEntries(members.map((member, index) => [`offsetof(${structure}, ${member})`, begin(index)]));
+}
+
 const prefixed = (prefix: string, values: Readonly<Record<string, number>>) =>
   Object.fromEntries(Object.entries(values).map(([name, value]) => [prefix + name, value]));
 
@@ -87,6 +139,14 @@ describe.each<Abi>(["x86_32", "x86_64"])("Xen's headers for %s", (abi) => {
         ...prefixed("VDISK_", VDISK),
         ...Object.fromEntries(RING_PAGES.map((pages) => [ringSlots(pages), ringSize(pages, layout.slot)])),
       },
+      "io/netif.h": {
+        ...NETIF,
+        ...prefixed("NETTXF_", netif.TXF),
+        ...prefixed("NETRXF_", netif.RXF),
+        ...prefixed("NETIF_RSP_", netif.RSP),
+        ...prefixed("XEN_NETIF_EXTRA_TYPE_", netif.EXTRA),
+        ...prefixed("XEN_NETIF_GSO_TYPE_", netif.GSO_TYPE),
+      },
       "io/xenbus.h": prefixed("XenbusState", XENBUS),
       "io/xs_wire.h": {
         ...prefixed("XS_", XS),
@@ -98,6 +158,6 @@ describe.each<Abi>(["x86_32", "x86_64"])("Xen's headers for %s", (abi) => {
     });
     if ("skipped" in result) return context.skip(result.skipped);
     expect(result.differences).toEqual([]);
-    expect(result.checked).toBeGreaterThan(60);
+    expect(result.checked).toBeGreaterThan(110);
   });
 });

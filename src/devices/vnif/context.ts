@@ -1,6 +1,7 @@
 // Part: what both directions of an interface need of it.
 
 import type { BackendHost } from "../../xen/backend-host.ts";
+import type { ObservedRing } from "../split/observed-ring.ts";
 
 export interface VifContext {
   readonly host: BackendHost;
@@ -13,4 +14,11 @@ export interface VifContext {
   drop(toGuest: boolean, length: number, reason: string): void;
   /** The front end breaks the protocol: its interface is shut. */
   fatal(message: string): void;
+}
+
+/** A copy of the next request that is known to wait; its slot is not looked at again. */
+export function nextRequest(ring: ObservedRing): Uint8Array {
+  const slot = ring.fetch(ring.consumed);
+  ring.consume();
+  return slot;
 }

@@ -4,10 +4,10 @@
 import type { Alarm } from "../../core/clock.ts";
 import { PAGE_SIZE } from "../../core/memory.ts";
 import { type Nanoseconds, NS_PER_MS } from "../../core/units.ts";
-import type { VifContext } from "./context.ts";
+import type { ObservedRing } from "../split/observed-ring.ts";
+import { nextRequest, type VifContext } from "./context.ts";
 import { isValidated } from "./offload.ts";
 import { decodeRxRequest, encodeRxResponse, RING_SIZE, RSP, RXF } from "./protocol.ts";
-import type { VifRing } from "./ring.ts";
 
 /** rx_drain_timeout_msecs; 30 ms for a front end that does not tell when it posts slots (no feature-rx-notify). */
 const DRAIN_NS = 10_000 * NS_PER_MS;
@@ -31,7 +31,7 @@ export interface ReceiverState {
 export class Receiver {
   readonly #context: VifContext;
   readonly #alarm: Alarm;
-  #ring: VifRing | undefined;
+  #ring: ObservedRing | undefined;
   #features: ReceiverFeatures = { notifies: false, offload: false };
   /** Frames without check sequence, and when they are given up. */
   #queue: { frame: Uint8Array; dueNs: Nanoseconds }[] = [];
@@ -41,7 +41,7 @@ export class Receiver {
     this.#alarm = context.host.clock.alarm(`${context.name} of d${context.frontDomid} drain`, () => this.#drain());
   }
 
-  attach(ring: VifRing, features: ReceiverFeatures): void {
+  attach(ring: ObservedRing, features: ReceiverFeatures): void {
     this.#ring = ring;
     this.#features = features;
   }
@@ -85,12 +85,12 @@ export class Receiver {
     this.#arm();
   }
 
-  #deliver(ring: VifRing, frame: Uint8Array): void {
+  #deliver(ring: ObservedRing, frame: Uint8Array): void {
     const { host, frontDomid } = this.#context;
     const validated = this.#features.offload && isValidated(frame) ? RXF.data_validated : 0;
     for (let from = 0; from < frame.length; from += PAGE_SIZE) {
       const part = frame.subarray(from, from + PAGE_SIZE);
-      const { id, ref } = decodeRxRequest(ring.fetch());
+      const { id, ref } = decodeRxRequest(nextRequest(ring));
       const copied = host.copyToGrant(frontDomid, ref, 0, part);
       if (copied < 0) this.#context.drop(true, part.length, `grant ${ref} cannot be copied to`);
       const more = from + PAGE_SIZE < frame.length ? RXF.more_data : 0;

@@ -1,5 +1,6 @@
 // Part: what stands in the slots of an interface's rings, told to the trace for either side.
 
+import type { Tell } from "../split/observed-ring.ts";
 import type { VifContext } from "./context.ts";
 import {
   behind,
@@ -11,7 +12,6 @@ import {
   TX_BEGINNING,
   type TxPlace,
 } from "./protocol.ts";
-import type { Tell } from "./ring.ts";
 
 interface Teller {
   readonly request: Tell;

@@ -5,12 +5,12 @@
 import type { Alarm } from "../../core/clock.ts";
 import { FCS_SIZE, MAX_FRAME, MIN_FRAME, withCheckSequence } from "../net/ethernet.ts";
 import type { Port } from "../net/port.ts";
-import type { VifContext } from "./context.ts";
+import type { ObservedRing } from "../split/observed-ring.ts";
+import { nextRequest, type VifContext } from "./context.ts";
 import { Credit, type CreditState, type Rate } from "./credit.ts";
 import { fillChecksum, segment } from "./offload.ts";
 import { gather, isMulticastEntry, type Packet } from "./packet.ts";
 import { EXTRA, type ExtraInfo, encodeTxResponse, GSO_TYPE, gsoOf, RSP, TXF } from "./protocol.ts";
-import type { VifRing } from "./ring.ts";
 
 /** XEN_NETBK_MCAST_MAX: addresses in an interface's filter. */
 const MAX_MULTICAST = 64;
@@ -32,7 +32,7 @@ export class Transmitter {
   readonly #port: Port;
   readonly #credit: Credit | undefined;
   readonly #alarm: Alarm;
-  #ring: VifRing | undefined;
+  #ring: ObservedRing | undefined;
   /** Frames of the last packet that the cable had no room for. */
   #outgoing: Uint8Array[] = [];
   /** Addresses that the front end wants to hear, as six bytes in hexadecimal. */
@@ -45,7 +45,7 @@ export class Transmitter {
     this.#alarm = context.host.clock.alarm(`${context.name} of d${context.frontDomid} credit`, () => this.serve());
   }
 
-  attach(ring: VifRing): void {
+  attach(ring: ObservedRing): void {
     this.#ring = ring;
   }
 
@@ -77,7 +77,7 @@ export class Transmitter {
       return;
     }
     while (ring.known > 0 && this.#outgoing.length === 0 && this.#hasCredit()) {
-      const packet = gather(() => ring.fetch(), ring.known);
+      const packet = gather(() => nextRequest(ring), ring.known);
       const problem = "fatal" in packet ? packet.fatal : gsoProblem(packet.extras);
       if ("fatal" in packet || problem !== undefined) {
         this.#context.fatal(problem ?? "");
@@ -100,7 +100,7 @@ export class Transmitter {
   }
 
   /** One response a slot: extra-info slots have none of their own, and get NETIF_RSP_NULL. */
-  #answer(ring: VifRing, { slots: [first, ...rest], extras }: Packet, status: number): void {
+  #answer(ring: ObservedRing, { slots: [first, ...rest], extras }: Packet, status: number): void {
     ring.respond(encodeTxResponse({ id: first!.id, status }));
     for (let index = 0; index < extras.length; index++) ring.respond(encodeTxResponse({ id: 0, status: RSP.NULL }));
     for (const { id } of rest) ring.respond(encodeTxResponse({ id, status }));

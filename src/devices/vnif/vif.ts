@@ -11,12 +11,12 @@ import { FCS_SIZE } from "../net/ethernet.ts";
 import type { Medium } from "../net/medium.ts";
 import { Port, type PortState } from "../net/port.ts";
 import { BackendEnd, type BackendEndOptions } from "../split/backend-end.ts";
+import { ObservedRing, type ObservedRingState } from "../split/observed-ring.ts";
 import { XENBUS, type XenbusState } from "../split/xenbus.ts";
 import type { VifContext } from "./context.ts";
 import type { Rate } from "./credit.ts";
-import { RX_SLOT, TX_SLOT, type TxPlace, type TxSlotKind } from "./protocol.ts";
+import { RX_SLOT, TX_SLOT, type TxSlotKind } from "./protocol.ts";
 import { Receiver, type ReceiverFeatures, type ReceiverState } from "./receive.ts";
-import { VifRing, type VifRingState } from "./ring.ts";
 import { rxTeller, TxTeller } from "./tell.ts";
 import { Transmitter, type TransmitterState } from "./transmit.ts";
 
@@ -42,10 +42,16 @@ export interface VifOptions {
 
 export interface VifState {
   state: number;
-  tx: VifRingState | null;
-  rx: VifRingState | null;
-  /** What the next request that the front end publishes in the transmit ring will be. */
-  txPlace: { kind: TxSlotKind; more: boolean } | null;
+  connection: {
+    /** Grant handles of the rings. */
+    mappings: number[];
+    /** One port, or that of the transmit and that of the receive ring. */
+    ports: number[];
+    tx: ObservedRingState;
+    rx: ObservedRingState;
+    /** What the next request that the front end publishes in the transmit ring will be. */
+    place: { kind: TxSlotKind; more: boolean };
+  } | null;
   /** request-multicast-control. */
   filters: boolean;
   port: PortState;
@@ -53,11 +59,13 @@ export interface VifState {
   receiver: ReceiverState;
 }
 
-/** Where a ring is, and how far it had come in a snapshot. */
-interface RingPlace {
-  readonly page: GrantMapping;
-  readonly port: number;
-  readonly state?: VifRingState;
+/** What is held of a front end that is connected. */
+interface Connection {
+  readonly mappings: readonly GrantMapping[];
+  readonly ports: readonly number[];
+  readonly tx: ObservedRing;
+  readonly rx: ObservedRing;
+  readonly teller: TxTeller;
 }
 
 export class Vif implements Snapshotable<VifState> {
@@ -68,7 +76,7 @@ export class Vif implements Snapshotable<VifState> {
   readonly #context: VifContext;
   readonly #transmitter: Transmitter;
   readonly #receiver: Receiver;
-  #rings: { readonly tx: VifRing; readonly rx: VifRing; readonly teller: TxTeller } | undefined;
+  #connection: Connection | undefined;
   #filters = false;
 
   constructor(host: BackendHost, options: VifOptions) {
@@ -166,7 +174,7 @@ export class Vif implements Snapshotable<VifState> {
       notifies: end.frontText("feature-rx-notify") === "1",
       offload: (end.frontText("feature-no-csum-offload") ?? "0") === "0",
     };
-    this.#attach({ page: mappings[0]!, port: ports[0]! }, { page: mappings[1]!, port: ports.at(-1)! }, features);
+    this.#attach(mappings, ports, features);
     this.#filters = end.frontText("request-multicast-control") === "1";
     end.write("carrier", 1);
     end.switchTo(XENBUS.Connected);
@@ -192,22 +200,35 @@ export class Vif implements Snapshotable<VifState> {
     return undefined;
   }
 
-  #attach(tx: RingPlace, rx: RingPlace, features: ReceiverFeatures, place?: TxPlace): void {
-    const { frontDomid } = this.#options;
+  #attach(
+    mappings: readonly GrantMapping[],
+    ports: readonly number[],
+    features: ReceiverFeatures,
+    state?: NonNullable<VifState["connection"]>,
+  ): void {
     const { name } = this.#end;
-    const teller = new TxTeller(this.#context, place);
-    const common = { host: this.#host, frontDomid };
+    const common = { host: this.#host, frontDomid: this.#options.frontDomid };
+    const [txPage, rxPage] = [mappings[0]!, mappings[1]!];
+    const teller = new TxTeller(this.#context, state?.place);
     const { request, response } = teller;
-    this.#rings = {
-      teller,
-      tx: new VifRing({ ...common, name: `${name} tx`, slotSize: TX_SLOT, ...tx, request, response }, tx.state),
-      rx: new VifRing(
-        { ...common, name: `${name} rx`, slotSize: RX_SLOT, ...rx, ...rxTeller(this.#context) },
-        rx.state,
-      ),
-    };
-    this.#transmitter.attach(this.#rings.tx);
-    this.#receiver.attach(this.#rings.rx, features);
+    const tx = new ObservedRing(
+      { ...common, name: `${name} tx`, slotSize: TX_SLOT, pages: [txPage], port: ports[0]!, request, response },
+      state?.tx,
+    );
+    const rx = new ObservedRing(
+      {
+        ...common,
+        name: `${name} rx`,
+        slotSize: RX_SLOT,
+        pages: [rxPage],
+        port: ports.at(-1)!,
+        ...rxTeller(this.#context),
+      },
+      state?.rx,
+    );
+    this.#connection = { mappings, ports, tx, rx, teller };
+    this.#transmitter.attach(tx);
+    this.#receiver.attach(rx, features);
   }
 
   #serve(): void {
@@ -224,24 +245,31 @@ export class Vif implements Snapshotable<VifState> {
 
   /** Holds nothing of the front end's any more. */
   #letGo(): void {
-    if (this.#rings === undefined) return;
-    const { tx, rx } = this.#rings;
-    this.#rings = undefined;
+    if (this.#connection === undefined) return;
+    const { mappings, ports } = this.#connection;
+    this.#connection = undefined;
     this.#filters = false;
     this.#transmitter.detach();
     this.#receiver.detach();
-    for (const port of new Set([tx.port, rx.port])) this.#host.unbind(port);
-    tx.unmap();
-    rx.unmap();
+    for (const port of ports) this.#host.unbind(port);
+    for (const mapping of mappings) mapping.unmap();
     this.#end.write("carrier", 0);
   }
 
   save(): VifState {
+    const connection = this.#connection;
     return {
       state: this.#end.state,
-      tx: this.#rings?.tx.save() ?? null,
-      rx: this.#rings?.rx.save() ?? null,
-      txPlace: this.#rings === undefined ? null : { ...this.#rings.teller.front },
+      connection:
+        connection === undefined
+          ? null
+          : {
+              mappings: connection.mappings.map(({ handle }) => handle),
+              ports: [...connection.ports],
+              tx: connection.tx.save(),
+              rx: connection.rx.save(),
+              place: { ...connection.teller.front },
+            },
       filters: this.#filters,
       port: this.#port.save(),
       transmitter: this.#transmitter.save(),
@@ -250,7 +278,7 @@ export class Vif implements Snapshotable<VifState> {
   }
 
   /** @throws InputError when a mapping of the snapshot is not the hypervisor's */
-  load({ state, tx, rx, txPlace, filters, port, transmitter, receiver }: VifState): void {
+  load({ state, connection, filters, port, transmitter, receiver }: VifState): void {
     const adopt = (handle: number): GrantMapping => {
       const mapping = this.#host.adoptMapping(handle);
       if (mapping === undefined) {
@@ -263,14 +291,10 @@ export class Vif implements Snapshotable<VifState> {
     this.#port.load(port);
     this.#transmitter.load(transmitter);
     this.#receiver.load(receiver);
-    this.#rings = undefined;
-    if (tx === null || rx === null) return;
-    this.#attach(
-      { page: adopt(tx.mapping), port: tx.port, state: tx },
-      { page: adopt(rx.mapping), port: rx.port, state: rx },
-      receiver.features,
-      txPlace ?? undefined,
-    );
-    for (const one of new Set([tx.port, rx.port])) this.#host.adoptPort(one, () => this.#serve());
+    this.#connection = undefined;
+    if (connection === null) return;
+    const { mappings, ports } = connection;
+    this.#attach(mappings.map(adopt), ports, receiver.features, connection);
+    for (const one of ports) this.#host.adoptPort(one, () => this.#serve());
   }
 }
