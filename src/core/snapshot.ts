@@ -35,15 +35,15 @@ interface Registered {
 /** The parts of one machine. They are saved and loaded in the order in which they were registered. */
 export class SnapshotRegistry implements Snapshotable<Snapshot> {
   readonly #parts: Registered[] = [];
+  readonly #names = new Set<string>();
 
   /**
    * @param digest of the part's state, where the part keeps one because its state is large
    * @throws InputError when the name is taken
    */
   register<State>(name: string, version: number, part: Snapshotable<State>, digest?: () => bigint): void {
-    if (this.#parts.some((other) => other.name === name)) {
-      throw new InputError("a part of this name is in the snapshot already", name);
-    }
+    if (this.#names.has(name)) throw new InputError("a part of this name is in the snapshot already", name);
+    this.#names.add(name);
     // The version beside it vouches for the shape; `load` checks what the shape does not say.
     const save = (): unknown => part.save();
     this.#parts.push({ name, version, save, load: (state) => part.load(state as State), digest: digest ?? save });

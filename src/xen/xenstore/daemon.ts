@@ -33,7 +33,10 @@ export class XenstoreDaemon implements Snapshotable<XenstoreState> {
   readonly #store: Store;
   readonly #watches: Watches;
   readonly #connections = new Map<number, Connection>();
-  readonly #callbacks: { path: string; token: string; callback: (path: string, token: string) => void }[] = [];
+  /** Of the control domain's watches, by path and token. */
+  readonly #callbacks = new Map<string, (path: string, token: string) => void>();
+  /** Guests for whom events may wait. */
+  readonly #told = new Set<number>();
   /** Events for the control domain's programs, until the alarm hands them out. */
   #pending: XenstoreState["pending"] = [];
   readonly #alarm: Alarm;
@@ -83,15 +86,14 @@ export class XenstoreDaemon implements Snapshotable<XenstoreState> {
     const absolute = path.startsWith("@") ? path : absolutePath(path, CONTROL_DOMAIN);
     const watch: Watch = { domid: CONTROL_DOMAIN, given: path, path: absolute, token };
     this.#watches.add(watch);
-    this.#callbacks.push({ path: absolute, token, callback });
+    this.#callbacks.set(`${absolute}\0${token}`, callback);
     this.#watches.fireFirst(watch);
   }
 
   #unwatch(path: string, token: string): void {
     const absolute = path.startsWith("@") ? path : absolutePath(path, CONTROL_DOMAIN);
     this.#watches.remove({ domid: CONTROL_DOMAIN, given: path, path: absolute, token });
-    const index = this.#callbacks.findIndex((entry) => entry.path === absolute && entry.token === token);
-    this.#callbacks.splice(index, 1);
+    this.#callbacks.delete(`${absolute}\0${token}`);
     this.#pending = this.#pending.filter((entry) => entry.path !== absolute || entry.token !== token);
   }
 
@@ -116,6 +118,7 @@ export class XenstoreDaemon implements Snapshotable<XenstoreState> {
     }
     const connection = this.#connections.get(watch.domid);
     connection?.watchEvent(watch, changed);
+    this.#told.add(watch.domid);
     this.#alarm.set(this.#hypervisor.clock.now);
   }
 
@@ -124,9 +127,10 @@ export class XenstoreDaemon implements Snapshotable<XenstoreState> {
     const events = this.#pending;
     this.#pending = [];
     for (const { path, token, changed } of events) {
-      this.#callbacks.find((entry) => entry.path === path && entry.token === token)?.callback(changed, token);
+      this.#callbacks.get(`${path}\0${token}`)?.(changed, token);
     }
-    for (const connection of this.#connections.values()) connection.push();
+    for (const domid of this.#told) this.#connections.get(domid)?.push();
+    this.#told.clear();
   }
 
   /** What a toolstack writes for a new domain (libxl), and the daemon's end of its ring. */
@@ -213,6 +217,7 @@ export class XenstoreDaemon implements Snapshotable<XenstoreState> {
       const { domid } = saved;
       const connection = this.#connections.get(domid) as Connection;
       connection.load(saved);
+      this.#told.add(domid);
       this.#hypervisor.modelDomain(CONTROL_DOMAIN).adoptPort(connection.ring.port, () => this.#serve(domid));
     }
     this.#pending = state.pending.map((event) => ({ ...event }));

@@ -1,10 +1,10 @@
 // Part: watches: who wants to hear of which changes (docs/misc/xenstore.txt, WATCH).
 
 import { allows, type Change } from "./store.ts";
-import { isBelow, StoreError } from "./wire.ts";
+import { parentOf, StoreError } from "./wire.ts";
 
 /** Watches of one guest (xenstored's quota-watch). */
-const MAX_WATCHES = 128;
+export const MAX_WATCHES = 128;
 
 /** Paths that are events rather than nodes; only the control domain hears of them. */
 export const INTRODUCE_DOMAIN = "@introduceDomain";
@@ -19,9 +19,18 @@ export interface Watch {
   readonly token: string;
 }
 
+interface Entry {
+  /** Watches fire in the order in which they were set. */
+  readonly order: number;
+  readonly watch: Watch;
+}
+
 export class Watches {
   readonly #deliver: (watch: Watch, path: string) => void;
-  #watches: Watch[] = [];
+  /** By path, each in order. */
+  readonly #byPath = new Map<string, Entry[]>();
+  readonly #held = new Map<number, number>();
+  #next = 0;
 
   /** @param deliver takes an event for a watch, with the changed path in the form in which the watch was written */
   constructor(deliver: (watch: Watch, path: string) => void) {
@@ -30,21 +39,33 @@ export class Watches {
 
   /** @throws StoreError EEXIST, E2BIG */
   add(watch: Watch): void {
-    if (this.#watches.some((other) => same(other, watch))) throw new StoreError("EEXIST");
-    const held = this.#watches.filter(({ domid }) => domid === watch.domid).length;
+    const entries = this.#byPath.get(watch.path) ?? [];
+    if (entries.some((other) => same(other.watch, watch))) throw new StoreError("EEXIST");
+    const held = this.#held.get(watch.domid) ?? 0;
     if (watch.domid !== 0 && held >= MAX_WATCHES) throw new StoreError("E2BIG");
-    this.#watches.push(watch);
+    this.#held.set(watch.domid, held + 1);
+    this.#byPath.set(watch.path, [...entries, { order: this.#next++, watch }]);
   }
 
   /** @throws StoreError ENOENT */
   remove(watch: Watch): void {
-    const kept = this.#watches.filter((other) => !same(other, watch));
-    if (kept.length === this.#watches.length) throw new StoreError("ENOENT");
-    this.#watches = kept;
+    if (!this.#drop(watch.path, (other) => same(other, watch))) throw new StoreError("ENOENT");
   }
 
   removeAll(domid: number): void {
-    this.#watches = this.#watches.filter((watch) => watch.domid !== domid);
+    for (const path of this.#byPath.keys()) this.#drop(path, (watch) => watch.domid === domid);
+  }
+
+  /** False when there was none. */
+  #drop(path: string, isMeant: (watch: Watch) => boolean): boolean {
+    const entries = this.#byPath.get(path) ?? [];
+    const kept = entries.filter(({ watch }) => !isMeant(watch));
+    for (const { watch } of entries) {
+      if (isMeant(watch)) this.#held.set(watch.domid, (this.#held.get(watch.domid) ?? 0) - 1);
+    }
+    if (kept.length === 0) this.#byPath.delete(path);
+    else this.#byPath.set(path, kept);
+    return kept.length < entries.length;
   }
 
   /** Every watch fires once when it is set, whatever its path holds. */
@@ -54,23 +75,40 @@ export class Watches {
 
   /** Tells those who watch the path or something above it and may know of it (xenstored's fire_watches, watch_permitted). */
   fire({ path, exact, readers }: Change): void {
-    for (const watch of this.#watches) {
-      if (exact ? path !== watch.path : !isBelow(path, watch.path)) continue;
+    for (const { watch } of exact ? (this.#byPath.get(path) ?? []) : this.#above(path)) {
       if (!readers.some((permissions) => allows(permissions, watch.domid, "read"))) continue;
       this.#deliver(watch, watch.path === "/" ? path : watch.given + path.slice(watch.path.length));
     }
   }
 
+  /** Watches of a path and of all above it, in order. */
+  #above(path: string): readonly Entry[] {
+    let found: readonly Entry[] = [];
+    for (let at = path; ; at = parentOf(at)) {
+      const entries = this.#byPath.get(at);
+      if (entries !== undefined) found = found.length === 0 ? entries : [...found, ...entries];
+      if (at === "/") break;
+    }
+    return found.length < 2 ? found : [...found].sort((a, b) => a.order - b.order);
+  }
+
   fireSpecial(path: typeof INTRODUCE_DOMAIN | typeof RELEASE_DOMAIN): void {
-    for (const watch of this.#watches) if (watch.path === path && watch.domid === 0) this.#deliver(watch, path);
+    for (const { watch } of this.#byPath.get(path) ?? []) if (watch.domid === 0) this.#deliver(watch, path);
   }
 
   save(): Watch[] {
-    return this.#watches.map((watch) => ({ ...watch }));
+    const entries = [...this.#byPath.values()].flat().sort((a, b) => a.order - b.order);
+    return entries.map(({ watch }) => ({ ...watch }));
   }
 
   load(watches: readonly Watch[]): void {
-    this.#watches = watches.map((watch) => ({ ...watch }));
+    this.#byPath.clear();
+    this.#held.clear();
+    for (const [order, watch] of watches.entries()) {
+      this.#byPath.set(watch.path, [...(this.#byPath.get(watch.path) ?? []), { order, watch: { ...watch } }]);
+      this.#held.set(watch.domid, (this.#held.get(watch.domid) ?? 0) + 1);
+    }
+    this.#next = watches.length;
   }
 }
 

@@ -118,8 +118,3 @@ export function parentOf(path: string): string {
 export function nameOf(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1);
 }
-
-/** Whether `path` is `ancestor` or below it. */
-export function isBelow(path: string, ancestor: string): boolean {
-  return ancestor === "/" || path === ancestor || (path.startsWith(ancestor) && path[ancestor.length] === "/");
-}
