@@ -73,6 +73,9 @@ export class Pc implements Snapshotable<PcTextState> {
         unplugged: (mask) => emit({ kind: "emulated-unplug", at: clock.now, domain: domid, mask }),
         platformLog: (byte) => text("xen-platform", byte),
         driveIsaIrq: (irq, level) => host.setIsaIrqLevel(irq, level),
+        drivePciIntx: (slot, pin, level) => host.setPciIntxLevel(slot, pin, level),
+        routePciLink: (link, irq) => host.setPciLinkRoute(link, irq),
+        lineChanged: (line, level) => emit({ kind: "irq-line", at: clock.now, line: `dom${domid} ${line}`, level }),
         interruptChanged: () => host.interruptChanged(),
         serialOutput: (port, byte) => {
           text(`com${port + 1}`, byte);

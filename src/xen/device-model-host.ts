@@ -8,7 +8,7 @@ import type { Emit } from "../trace/events.ts";
 import { DM_OP_H as D, ERRNO_H as E, SCHED_H, XEN_H } from "./abi/constants.ts";
 import type { DomainServices } from "./backend-host.ts";
 import type { Domain } from "./domain.ts";
-import { type InterruptControllers, ISA_IRQS, type Platform } from "./platform.ts";
+import { type InterruptControllers, ISA_IRQS, PCI_DEVICES, PCI_LINKS, PCI_PINS, type Platform } from "./platform.ts";
 import type { HypervisorServices } from "./services.ts";
 
 export class DeviceModelHost {
@@ -77,21 +77,37 @@ export class DeviceModelHost {
 
   /** XEN_DMOP_set_isa_irq_level: drives an ISA interrupt line of the domain's controllers. */
   setIsaIrqLevel(irq: number, level: boolean): void {
-    const { clock, domid, emit } = this;
-    const at = clock.now;
     const exists = irq >= 0 && irq < ISA_IRQS;
-    emit({
+    if (!this.#operation(exists, [D.XEN_DMOP_set_isa_irq_level, this.domid, irq, Number(level)])) return;
+    this.#platform.controllers.setIsaIrqLevel(irq, level);
+  }
+
+  /** XEN_DMOP_set_pci_intx_level: drives an interrupt pin of a device on PCI bus 0, 0 for INTA#. */
+  setPciIntxLevel(device: number, intx: number, level: boolean): void {
+    const exists = device >= 0 && device < PCI_DEVICES && intx >= 0 && intx < PCI_PINS;
+    if (!this.#operation(exists, [D.XEN_DMOP_set_pci_intx_level, this.domid, device, intx, Number(level)])) return;
+    this.#platform.controllers.setPciIntxLevel(device, intx, level);
+  }
+
+  /** XEN_DMOP_set_pci_link_route: routes a PCI interrupt link to an ISA interrupt, 0 for none. */
+  setPciLinkRoute(link: number, irq: number): void {
+    const exists = link >= 0 && link < PCI_LINKS && irq >= 0 && irq < ISA_IRQS;
+    if (!this.#operation(exists, [D.XEN_DMOP_set_pci_link_route, this.domid, link, irq])) return;
+    this.#platform.controllers.setPciLinkRoute(link, irq);
+  }
+
+  /** Records an operation of the device model's; false when it is refused. */
+  #operation(exists: boolean, given: readonly number[]): boolean {
+    this.emit({
       kind: "hypercall",
-      at,
+      at: this.clock.now,
       domain: this.#services.domid,
       vcpu: 0,
       number: XEN_H.__HYPERVISOR_dm_op,
-      arguments: [D.XEN_DMOP_set_isa_irq_level, domid, irq, Number(level)],
+      arguments: given,
       result: exists ? 0 : -E.XEN_EINVAL,
     });
-    if (!exists) return;
-    emit({ kind: "irq-line", at, line: `dom${domid} isa ${irq}`, level });
-    this.#platform.controllers.setIsaIrqLevel(irq, level);
+    return exists;
   }
 
   /** Sets whether reads and writes of a part of C0000h to FFFFFh, whole pages, reach RAM or the bus. */

@@ -27,6 +27,8 @@ import {
 } from "../cpu/vmx/exit-reasons.ts";
 import { VMCS } from "../cpu/vmx/fields.ts";
 import { VM_SUCCEED } from "../cpu/vmx/operation.ts";
+import { PARAMS_H } from "./abi/constants.ts";
+import type { Domain } from "./domain.ts";
 import type { Exit } from "./exits/exit.ts";
 import { EXIT_HANDLERS } from "./exits/index.ts";
 import { carryOut } from "./hypercalls/index.ts";
@@ -206,10 +208,24 @@ export class Execution {
     const via = domain.callback;
     const level =
       (via.type === "gsi" || via.type === "pci-intx") && domain.shared.upcallPending(domain.vcpus[0]!.vcpuInfo);
-    if (level === domain.callbackLine) return;
-    domain.callbackLine = level;
+    if (level !== domain.callbackLine) this.#driveCallback(domain, level);
+  }
+
+  /** Xen's hvm_set_callback_via: the line that told the guest of events goes down, and the new one up if an upcall is pending. */
+  setCallback(domain: Domain, value: bigint): void {
+    if (domain.callbackLine) this.#driveCallback(domain, false);
+    domain.setParam(PARAMS_H.HVM_PARAM_CALLBACK_IRQ, value);
+    const [boot] = domain.vcpus;
+    if (boot !== undefined) this.followCallbackLine(boot);
+  }
+
+  #driveCallback(domain: Domain, level: boolean): void {
+    const { callback: via, domid, platform } = domain;
     const { clock, emit } = this.#host;
-    emit({ kind: "irq-line", at: clock.now, line: `dom${domain.domid} callback`, level });
+    domain.callbackLine = level;
+    emit({ kind: "irq-line", at: clock.now, line: `dom${domid} callback`, level });
+    if (via.type === "gsi") platform?.controllers.setCallbackLevel(via.gsi, level);
+    else if (via.type === "pci-intx") platform?.controllers.setPciIntxLevel(via.devfn >>> 3, via.intx, level);
   }
 
   inject(vcpu: Vcpu, vector: number, errorCode: number): void {

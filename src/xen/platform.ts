@@ -6,11 +6,22 @@ import type { BiosArea, BiosAreaState } from "./bios-area.ts";
 import type { IoreqServer, IoreqServerState } from "./ioreq.ts";
 
 export const ISA_IRQS = 16;
+export const PCI_DEVICES = 32;
+export const PCI_PINS = 4;
+export const PCI_LINKS = 4;
 
 /** The interrupt controllers of a domain's board: lines go in, one request comes out. */
 export interface InterruptControllers {
   /** The device model's drive on an ISA interrupt line. */
   setIsaIrqLevel(irq: number, level: boolean): void;
+  /** A drive on an interrupt pin of a PCI device: 0 for INTA# to 3 for INTD#. */
+  setPciIntxLevel(device: number, intx: number, level: boolean): void;
+  /** Routes one of the chipset's four PCI interrupt links to an ISA interrupt, 0 for none. */
+  setPciLinkRoute(link: number, irq: number): void;
+  /** The event channels' drive on a GSI. */
+  setCallbackLevel(gsi: number, level: boolean): void;
+  /** An edge-triggered vector for the local APIC; false when there is none. */
+  requestVector(vector: number): boolean;
   /** An interrupt waits that the processor could take. */
   readonly interruptPending: boolean;
   /** The processor takes it: its vector. */
@@ -20,6 +31,10 @@ export interface InterruptControllers {
 /** Until the board is built. */
 const NO_CONTROLLERS: InterruptControllers = {
   setIsaIrqLevel: () => undefined,
+  setPciIntxLevel: () => undefined,
+  setPciLinkRoute: () => undefined,
+  setCallbackLevel: () => undefined,
+  requestVector: () => false,
   interruptPending: false,
   acknowledgeInterrupt: () => 0,
 };

@@ -47,6 +47,8 @@ export interface HypervisorServices {
   setPeriodicTimer(vcpu: Vcpu, periodNs: number): void;
   /** Wakes a polling vCPU at a system time; undefined: never. */
   setPollTimer(vcpu: Vcpu, timeNs: number | undefined): void;
+  /** HVM_PARAM_CALLBACK_IRQ: by what the domain is told of events. */
+  setCallback(domain: Domain, value: bigint): void;
   /** Raises the upcall of a vCPU whose evtchn_upcall_pending was just set. */
   assertUpcall(vcpu: Vcpu): void;
   /** Carries out the hypercall that the registers name; the result goes to EAX. */

@@ -309,9 +309,16 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
       vcpu.domain.model.upcall();
       return;
     }
-    if (vcpu.upcallVector !== 0) vcpu.requestVector(vcpu.upcallVector);
+    const { platform } = vcpu.domain;
+    if (vcpu.upcallVector !== 0 && platform?.controllers.requestVector(vcpu.upcallVector) !== true) {
+      vcpu.requestVector(vcpu.upcallVector);
+    }
     if (vcpu.upcallVector !== 0 || vcpu.domain.callback.type === "vector") vcpu.wake();
     else if (vcpu.id === 0) this.#execution.followCallbackLine(vcpu);
+  }
+
+  setCallback(domain: Domain, value: bigint): void {
+    this.#execution.setCallback(domain, value);
   }
 
   ioreqEvent(domain: Domain, port: number): void {

@@ -1,11 +1,11 @@
-// Part: the I/O APIC (Intel 82093AA data sheet 290566-001) with 24 inputs, memory-mapped at FEC00000h.
+// Part: the I/O APIC (Intel 82093AA data sheet 290566-001), memory-mapped at FEC00000h. The chip has 24 inputs, Xen's 48, of which ours has as many.
 // Not modelled: SMI, NMI, INIT and ExtINT delivery (such entries deliver nothing), arbitration.
 
 import type { BusDevice } from "../../core/bus.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { adoptState, copyState } from "./chip-state.ts";
 
-const PIN_COUNT = 24;
+const PIN_COUNT = 48;
 /** IOREGSEL and IOWIN, and the registers behind them (section 3.0). */
 const IOREGSEL = 0x00;
 const IOWIN = 0x10;
@@ -13,7 +13,7 @@ const IOAPICID = 0x00;
 const IOAPICVER = 0x01;
 const IOAPICARB = 0x02;
 const IOREDTBL = 0x10;
-/** Version 11h, highest entry 23. */
+/** Version 11h, and the highest entry. */
 const VERSION = ((PIN_COUNT - 1) << 16) | 0x11;
 const ID_MASK = 0x0f00_0000;
 
@@ -29,8 +29,8 @@ export interface IoApicState {
   select: number;
   low: number[];
   high: number[];
-  /** Levels of the inputs, a bit each. */
-  lines: number;
+  /** Levels of the inputs. */
+  lines: boolean[];
 }
 
 /** Sends an interrupt message; false when no local APIC took it. */
@@ -43,7 +43,7 @@ export class IoApic implements Snapshotable<IoApicState> {
     select: 0,
     low: new Array<number>(PIN_COUNT).fill(REDIRECT.MASKED),
     high: new Array<number>(PIN_COUNT).fill(0),
-    lines: 0,
+    lines: new Array<boolean>(PIN_COUNT).fill(false),
   };
 
   constructor(deliver: Deliver) {
@@ -65,9 +65,8 @@ export class IoApic implements Snapshotable<IoApicState> {
   /** @param level whether the interrupt is asserted, whatever the entry's polarity bit says */
   setLine(pin: number, level: boolean): void {
     const state = this.#state;
-    const bit = 1 << pin;
-    const rises = level && (state.lines & bit) === 0;
-    state.lines = level ? state.lines | bit : state.lines & ~bit;
+    const rises = level && state.lines[pin] === false;
+    state.lines[pin] = level;
     const isLevel = (state.low[pin]! & REDIRECT.LEVEL) !== 0;
     if (isLevel ? level : rises) this.#send(pin);
   }
@@ -79,7 +78,7 @@ export class IoApic implements Snapshotable<IoApicState> {
       const entry = low[pin]!;
       if ((entry & 0xff) !== vector || (entry & REDIRECT.REMOTE_IRR) === 0) continue;
       low[pin] = entry & ~REDIRECT.REMOTE_IRR;
-      if (((lines >>> pin) & 1) === 1) this.#send(pin);
+      if (lines[pin] === true) this.#send(pin);
     }
   }
 
@@ -115,7 +114,7 @@ export class IoApic implements Snapshotable<IoApicState> {
     const kept = (value & REDIRECT.LEVEL) !== 0 ? old & REDIRECT.REMOTE_IRR : 0;
     state.low[pin] = (value & LOW_WRITABLE) | kept;
     // A level that was asserted while the entry was masked is seen now; an edge was lost.
-    if ((value & REDIRECT.LEVEL) !== 0 && ((state.lines >>> pin) & 1) === 1) this.#send(pin);
+    if ((value & REDIRECT.LEVEL) !== 0 && state.lines[pin] === true) this.#send(pin);
   }
 
   save(): IoApicState {

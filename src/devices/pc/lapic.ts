@@ -3,9 +3,11 @@
 // nowhere), NMI, SMI and INIT delivery, logical destinations beyond the flat model, thermal and performance sources.
 
 import type { AccessWidth, BusDevice } from "../../core/bus.ts";
-import type { Alarm, Clock } from "../../core/clock.ts";
+import type { Clock } from "../../core/clock.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { adoptState, copyState } from "./chip-state.ts";
+import { LapicTimer, type LapicTimerState } from "./lapic-timer.ts";
+import { addVector, hasVector, highestVector, noVectors, removeVector } from "./vector-set.ts";
 
 /** Register offsets (SDM Vol. 3 table 11-1). */
 const REGISTER = {
@@ -56,11 +58,6 @@ const ESR_RECEIVE_ILLEGAL_VECTOR = 1 << 6;
 const LOWEST_LEGAL_VECTOR = 16;
 const BROADCAST = 0xff;
 
-/** The timer's clock before its divider, as Xen has it (APIC_BUS_CYCLE_NS). */
-const BUS_CYCLE_NS = 10;
-/** A shorter period than a handler can be entered and left in would only flood the event queue; Xen has such a bound, too. */
-const MIN_PERIOD_NS = 1_000;
-
 export interface LapicState {
   id: number;
   tpr: number;
@@ -73,15 +70,14 @@ export interface LapicState {
   icrLow: number;
   icrHigh: number;
   lvt: number[];
-  initialCount: number;
-  divide: number;
-  /** When the timer's count began; meaningful while `initialCount` is not 0. */
-  countFrom: number;
-  expired: boolean;
   /** 256 bits each, as eight words. */
   isr: number[];
   tmr: number[];
   irr: number[];
+}
+
+export interface LapicSnapshot extends LapicState {
+  timer: LapicTimerState;
 }
 
 export interface LapicWires {
@@ -92,11 +88,9 @@ export interface LapicWires {
   readonly endOfInterrupt: (vector: number) => void;
 }
 
-const empty = (): number[] => [0, 0, 0, 0, 0, 0, 0, 0];
-
-export class LocalApic implements Snapshotable<LapicState> {
+export class LocalApic implements Snapshotable<LapicSnapshot> {
   readonly #wires: LapicWires;
-  readonly #timer: Alarm;
+  readonly #timer: LapicTimer;
   #state: LapicState = {
     id: 0,
     tpr: 0,
@@ -108,18 +102,14 @@ export class LocalApic implements Snapshotable<LapicState> {
     icrLow: 0,
     icrHigh: 0,
     lvt: [LVT_MASKED, LVT_MASKED, LVT_MASKED, EXTINT_UNMASKED, LVT_MASKED, LVT_MASKED],
-    initialCount: 0,
-    divide: 0,
-    countFrom: 0,
-    expired: false,
-    isr: empty(),
-    tmr: empty(),
-    irr: empty(),
+    isr: noVectors(),
+    tmr: noVectors(),
+    irr: noVectors(),
   };
 
   constructor(wires: LapicWires) {
     this.#wires = wires;
-    this.#timer = wires.clock.alarm("local apic timer", () => this.#expire());
+    this.#timer = new LapicTimer(wires.clock, () => this.#timerExpired());
   }
 
   /** Registers of the page at FEE00000h. 32-bit accesses at multiples of 16 reach them; smaller reads get their part of one. */
@@ -144,7 +134,7 @@ export class LocalApic implements Snapshotable<LapicState> {
   pending(): number {
     const { svr, irr } = this.#state;
     if ((svr & SVR_ENABLE) === 0) return -1;
-    const vector = highest(irr);
+    const vector = highestVector(irr);
     return vector >>> 4 > this.#ppr() >>> 4 ? vector : -1;
   }
 
@@ -152,8 +142,8 @@ export class LocalApic implements Snapshotable<LapicState> {
   acknowledge(): number {
     const vector = this.pending();
     if (vector < 0) return this.#state.svr & 0xff;
-    clear(this.#state.irr, vector);
-    set(this.#state.isr, vector);
+    removeVector(this.#state.irr, vector);
+    addVector(this.#state.isr, vector);
     return vector;
   }
 
@@ -162,6 +152,11 @@ export class LocalApic implements Snapshotable<LapicState> {
     if (!this.#isAddressed(destination, isLogical)) return false;
     this.#request(vector, isLevel);
     return true;
+  }
+
+  /** An edge-triggered vector from the hypervisor itself (Xen: vlapic_set_irq). */
+  request(vector: number): void {
+    this.#request(vector, false);
   }
 
   #isAddressed(destination: number, isLogical: boolean): boolean {
@@ -177,9 +172,9 @@ export class LocalApic implements Snapshotable<LapicState> {
       this.#error(ESR_RECEIVE_ILLEGAL_VECTOR);
       return;
     }
-    set(irr, vector);
-    if (isLevel) set(tmr, vector);
-    else clear(tmr, vector);
+    addVector(irr, vector);
+    if (isLevel) addVector(tmr, vector);
+    else removeVector(tmr, vector);
     this.#wires.changed();
   }
 
@@ -196,7 +191,7 @@ export class LocalApic implements Snapshotable<LapicState> {
   /** Processor priority: the higher of TPR and the class of what is in service (SDM Vol. 3 §11.8.3.1). */
   #ppr(): number {
     const { tpr, isr } = this.#state;
-    const inService = Math.max(0, highest(isr));
+    const inService = Math.max(0, highestVector(isr));
     return tpr >>> 4 >= inService >>> 4 ? tpr : inService & 0xf0;
   }
 
@@ -231,11 +226,11 @@ export class LocalApic implements Snapshotable<LapicState> {
       case REGISTER.ICR_HIGH:
         return state.icrHigh;
       case REGISTER.INITIAL_COUNT:
-        return state.initialCount;
+        return this.#timer.initialCount;
       case REGISTER.CURRENT_COUNT:
-        return this.#currentCount();
+        return this.#timer.currentCount;
       case REGISTER.DIVIDE:
-        return state.divide;
+        return this.#timer.divide;
       default:
         return 0;
     }
@@ -278,12 +273,10 @@ export class LocalApic implements Snapshotable<LapicState> {
         state.icrHigh = (value & 0xff00_0000) >>> 0;
         break;
       case REGISTER.INITIAL_COUNT:
-        state.initialCount = value >>> 0;
-        this.#startTimer();
+        this.#timer.start({ initialCount: value >>> 0 });
         break;
       case REGISTER.DIVIDE:
-        state.divide = value & 0x0b;
-        this.#startTimer();
+        this.#timer.start({ divide: value & 0x0b });
         break;
       default: // what is left is read only or reserved
     }
@@ -301,16 +294,16 @@ export class LocalApic implements Snapshotable<LapicState> {
     const { lvt, svr } = this.#state;
     const forced = (svr & SVR_ENABLE) === 0 ? LVT_MASKED : 0;
     lvt[index] = (value & LVT_WRITABLE[index]!) | forced;
-    if (index === LVT_TIMER) this.#startTimer();
+    if (index === LVT_TIMER) this.#timer.start({ periodic: (value & LVT_PERIODIC) !== 0 });
     this.#wires.changed();
   }
 
   #endOfInterrupt(): void {
     const { isr, tmr } = this.#state;
-    const vector = highest(isr);
+    const vector = highestVector(isr);
     if (vector < 0) return;
-    clear(isr, vector);
-    if (has(tmr, vector)) this.#wires.endOfInterrupt(vector);
+    removeVector(isr, vector);
+    if (hasVector(tmr, vector)) this.#wires.endOfInterrupt(vector);
     this.#wires.changed();
   }
 
@@ -330,77 +323,19 @@ export class LocalApic implements Snapshotable<LapicState> {
     else if (toSelf) this.#request(vector, false);
   }
 
-  // The timer.
-
-  /** Nanoseconds of one count (SDM Vol. 3 figure 11-10: 111b divides by 1, 000b by 2). */
-  get #countNs(): number {
-    const { divide } = this.#state;
-    const code = (divide & 3) | ((divide >>> 1) & 4);
-    return BUS_CYCLE_NS * (1 << ((code + 1) & 7));
-  }
-
-  get #isPeriodic(): boolean {
-    return (this.#state.lvt[LVT_TIMER]! & LVT_PERIODIC) !== 0;
-  }
-
-  #startTimer(): void {
-    const state = this.#state;
-    state.countFrom = this.#wires.clock.now;
-    state.expired = state.initialCount === 0;
-    this.#arm();
-  }
-
-  #arm(): void {
-    const { initialCount, countFrom, expired } = this.#state;
-    const span = initialCount * this.#countNs;
-    if (expired) this.#timer.cancel();
-    else this.#timer.set(countFrom + (this.#isPeriodic ? Math.max(span, MIN_PERIOD_NS) : span));
-  }
-
-  #expire(): void {
-    const state = this.#state;
-    state.countFrom = this.#wires.clock.now;
-    state.expired = !this.#isPeriodic;
-    this.#arm();
-    const entry = state.lvt[LVT_TIMER]!;
+  #timerExpired(): void {
+    const entry = this.#state.lvt[LVT_TIMER]!;
     if ((entry & LVT_MASKED) === 0) this.#request(entry & 0xff, false);
   }
 
-  #currentCount(): number {
-    const { initialCount, countFrom, expired } = this.#state;
-    if (expired) return 0;
-    return Math.max(0, initialCount - Math.floor((this.#wires.clock.now - countFrom) / this.#countNs));
-  }
-
-  save(): LapicState {
-    return copyState(this.#state);
+  save(): LapicSnapshot {
+    return { ...copyState(this.#state), timer: this.#timer.save() };
   }
 
   /** @throws InputError when the state is not a local APIC's */
-  load(state: LapicState): void {
+  load({ timer, ...state }: LapicSnapshot): void {
     const adopted = adoptState(this.#state, state, "the local APIC");
+    this.#timer.load(timer);
     this.#state = adopted;
   }
-}
-
-// Bits of a 256-bit register.
-
-function highest(words: readonly number[]): number {
-  for (let index = 7; index >= 0; index--) {
-    const word = words[index] ?? 0;
-    if (word !== 0) return index * 32 + 31 - Math.clz32(word);
-  }
-  return -1;
-}
-
-function has(words: readonly number[], vector: number): boolean {
-  return (((words[vector >>> 5] ?? 0) >>> (vector & 31)) & 1) === 1;
-}
-
-function set(words: number[], vector: number): void {
-  words[vector >>> 5] = (words[vector >>> 5] ?? 0) | (1 << (vector & 31));
-}
-
-function clear(words: number[], vector: number): void {
-  words[vector >>> 5] = (words[vector >>> 5] ?? 0) & ~(1 << (vector & 31));
 }

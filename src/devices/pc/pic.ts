@@ -26,7 +26,7 @@ const OCW2 = {
 /** A poll's answer when something is requested. */
 const POLL_REQUEST = 0x80;
 /** The level that the master's slave hangs on, and the one that is reported when a request vanished before its acknowledge. */
-const CASCADE_LEVEL = 2;
+export const CASCADE_LEVEL = 2;
 const DEFAULT_LEVEL = 7;
 /** ICW bytes still to come; `NOT_INITIALIZED` before the first ICW1. */
 const NOT_INITIALIZED = 5;

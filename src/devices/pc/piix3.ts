@@ -1,8 +1,8 @@
-// Part: the PIIX3 south bridge (Intel 82371SB data sheet 290550-002): function 0, the PCI-to-ISA bridge with the PCI interrupt router, and
+// Part: the PIIX3 south bridge (Intel 82371SB data sheet 290550-002): function 0, the PCI-to-ISA bridge with the PCI interrupt router's registers (the
+// routing itself is the hypervisor's, see interrupt-routing.ts), and
 // function 1, the IDE controller, whose channels have no drives. Not modelled: USB, bus master IDE transfers (nothing to transfer), DMA routing.
 
 import type { AccessWidth, BusDevice } from "../../core/bus.ts";
-import { IrqLine, type IrqSource } from "../../core/irq.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { adoptState } from "./chip-state.ts";
 import { BAR_IO, COMMAND_IO, type ConfigRow, ConfigSpace, PCI } from "./config-space.ts";
@@ -11,10 +11,11 @@ import { type ByteChip, bytewise } from "./isa.ts";
 import type { PciFunction } from "./pci.ts";
 
 const PIRQRC = 0x60;
-const PIRQ_COUNT = 4;
+/** PIRQA# to PIRQD#. */
+const LINKS = [0, 1, 2, 3] as const;
 // A route register: bit 7 disables, bits 3:0 name the IRQ (section 2.2.11), so a route in force equals its IRQ.
 /** IRQs that a PIRQ may be routed to (the same table). */
-const ROUTABLE: readonly number[] = [3, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15];
+export const ROUTABLE: readonly number[] = [3, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15];
 
 const ISA_BRIDGE: readonly ConfigRow[] = [
   { offset: PCI.VENDOR_ID, name: "VID, DID", bytes: [0x86, 0x80, 0x00, 0x70], section: "2.2.1" },
@@ -54,26 +55,17 @@ const ISA_BRIDGE: readonly ConfigRow[] = [
 export class Piix3IsaBridge implements PciFunction, Snapshotable<Uint8Array> {
   readonly name = "82371SB ISA bridge";
   readonly io: BusDevice = NO_PORTS;
-  /** PIRQA# to PIRQD#, active high here. */
-  readonly pirqs: readonly IrqLine[];
   readonly #config: ConfigSpace = new ConfigSpace(this.name, ISA_BRIDGE);
-  readonly #outputs: ReadonlyMap<number, IrqSource>;
+  readonly #route: (link: number, irq: number) => void;
 
-  /** @param isaIrqs IRQ 0 to 15 */
-  constructor(isaIrqs: readonly IrqLine[]) {
-    this.#outputs = new Map(ROUTABLE.map((irq) => [irq, isaIrqs[irq]!.source("PIRQ router")]));
-    this.pirqs = ["A", "B", "C", "D"].map((letter) => new IrqLine(`PIRQ${letter}`, () => this.#route()));
+  /** @param route told where PIRQA# (0) to PIRQD# (3) go when a guest changes it: an ISA interrupt, or 0 for nowhere */
+  constructor(route: (link: number, irq: number) => void) {
+    this.#route = route;
   }
 
-  /** The line of a slot's interrupt pin: slots take turns, as on QEMU's pc machine. @param pin 0 for INTA# to 3 for INTD# */
-  pirqOf(slot: number, pin: number): IrqLine {
-    return this.pirqs[(slot + pin + PIRQ_COUNT - 1) % PIRQ_COUNT]!;
-  }
-
-  #route(): void {
-    for (const [irq, output] of this.#outputs) {
-      output.set(this.pirqs.some((pirq, index) => pirq.level && this.#config.read(PIRQRC + index, 1) === irq));
-    }
+  #routeOf(link: number): number {
+    const route = this.#config.read(PIRQRC + link, 1);
+    return ROUTABLE.includes(route) ? route : 0;
   }
 
   readConfig(offset: number, width: AccessWidth): number {
@@ -81,8 +73,12 @@ export class Piix3IsaBridge implements PciFunction, Snapshotable<Uint8Array> {
   }
 
   writeConfig(offset: number, width: AccessWidth, value: number): void {
+    const before = LINKS.map((link) => this.#routeOf(link));
     this.#config.write(offset, width, value);
-    this.#route();
+    for (const link of LINKS) {
+      const route = this.#routeOf(link);
+      if (route !== before[link]) this.#route(link, route);
+    }
   }
 
   ioRange(): undefined {

@@ -12,6 +12,7 @@ import { DmaControllers } from "./dma.ts";
 import { type FirmwareItems, FwCfg, type PhysicalMemory } from "./fw-cfg.ts";
 import { I440fx, type MemorySegment } from "./i440fx.ts";
 import { I8042 } from "./i8042.ts";
+import { InterruptRouting, PIT_IRQ } from "./interrupt-routing.ts";
 import { IoApic } from "./ioapic.ts";
 import { bytewise } from "./isa.ts";
 import { LocalApic } from "./lapic.ts";
@@ -25,10 +26,7 @@ import { type TransmitTime, Uart16550 } from "./uart.ts";
 import { Vga } from "./vga.ts";
 import { XenPlatform } from "./xen-platform.ts";
 
-const IRQ_COUNT = 16;
-/** The PIT's interrupt arrives at the I/O APIC's input 2 (MultiProcessor Specification 1.4, section 5.1). */
-const PIT_IRQ = 0;
-const PIT_PIN = 2;
+const RTC_IRQ = 8;
 const COM1_IRQ = 4;
 const COM2_IRQ = 3;
 const SCI_IRQ = 9;
@@ -40,7 +38,7 @@ const XEN_PLATFORM = 2;
 const UNPLUG_NETWORK_CARDS = 1 << 1;
 /** PCI class and subclass. */
 const ETHERNET_CONTROLLER = 0x0200;
-const STATE_VERSION = 1;
+const STATE_VERSION = 2;
 
 export interface PlaceBuses {
   readonly ports: PortBus;
@@ -56,6 +54,12 @@ export interface PlatformWires {
    * The device model drives an ISA interrupt: the way to {@link PcPlatform.setIsaIrqLevel}, with whatever lies between.
    */
   readonly driveIsaIrq: (irq: number, level: boolean) => void;
+  /** The same for an interrupt pin of a PCI slot, 0 for INTA#, to {@link PcPlatform.setPciIntxLevel}. */
+  readonly drivePciIntx: (slot: number, pin: number, level: boolean) => void;
+  /** A PIRQ goes to another ISA interrupt, 0 for none: to {@link PcPlatform.setPciLinkRoute}. */
+  readonly routePciLink: (link: number, irq: number) => void;
+  /** A line of the interrupt controllers has changed: "irq 9", "gsi 28", or the 8259 pair's output "INTR". */
+  readonly lineChanged: (line: string, level: boolean) => void;
   /** {@link PcPlatform.interruptPending} may have changed. */
   readonly interruptChanged: () => void;
   /** What reads and writes of a part of C0000h to FFFFFh reach, as the host bridge has it now. */
@@ -89,11 +93,6 @@ export interface PlatformOptions {
   readonly bootDevices: readonly BootDevice[];
 }
 
-interface PciPart {
-  readonly bus: PciBus;
-  readonly isaBridge: Piix3IsaBridge;
-}
-
 /** A part with its name in snapshots. */
 interface Part {
   readonly name: string;
@@ -115,19 +114,22 @@ export class PcPlatform {
   readonly pci: PciBus | undefined;
   readonly #pic: PicPair;
   readonly #lapic: LocalApic | undefined;
-  readonly #isaBridge: Piix3IsaBridge | undefined;
-  /** The device model's drive on each line of the interrupt controllers. */
-  readonly #inputs: readonly IrqSource[];
+  readonly #routing: InterruptRouting;
+  readonly #drivePciIntx: PlatformWires["drivePciIntx"];
   readonly #parts: Part[] = [];
 
   constructor(wires: PlatformWires, options: PlatformOptions) {
     const { clock } = wires;
     const { kind, firmware, serialTransmitTime } = options;
     this.kind = kind;
+    this.#drivePciIntx = wires.drivePciIntx;
     const hasPci = kind === "pc";
 
     // In the hypervisor.
-    this.#pic = new PicPair(() => wires.interruptChanged());
+    this.#pic = new PicPair((level) => {
+      wires.lineChanged("INTR", level);
+      wires.interruptChanged();
+    });
     let ioApic: IoApic | undefined;
     if (hasPci) {
       const lapic = new LocalApic({
@@ -138,22 +140,13 @@ export class PcPlatform {
       ioApic = new IoApic((...message) => lapic.accept(...message));
       this.#lapic = lapic;
     }
-    const controllerLines = Array.from(
-      { length: IRQ_COUNT },
-      (_, irq) =>
-        new IrqLine(`irq ${irq}`, (level) => {
-          this.#pic.setLine(irq, level);
-          ioApic?.setLine(irq === PIT_IRQ ? PIT_PIN : irq, level);
-        }),
-    );
-    const pit = new Pit({ clock, irq0: controllerLines[PIT_IRQ]!.source("8254") });
-    const rtc = new Rtc({ clock, irq8: controllerLines[8]!.source("rtc") }, options);
-    this.#inputs = controllerLines.map((line) => line.source("device model"));
+    const routing = new InterruptRouting(this.#pic, ioApic, wires.lineChanged);
+    this.#routing = routing;
+    const pit = new Pit({ clock, irq0: routing.isa[PIT_IRQ]!.source("8254") });
+    const rtc = new Rtc({ clock, irq8: routing.isa[RTC_IRQ]!.source("rtc") }, options);
 
     // In the device model.
-    this.isaIrqs = controllerLines.map(
-      (_, irq) => new IrqLine(`isa irq ${irq}`, (level) => wires.driveIsaIrq(irq, level)),
-    );
+    this.isaIrqs = routing.isa.map((_, irq) => new IrqLine(`isa irq ${irq}`, (level) => wires.driveIsaIrq(irq, level)));
     const pin = (irq: number, name: string): IrqSource => this.isaIrqs[irq]!.source(name);
     this.keyboard = new I8042({ irq1: pin(1, "8042"), irq12: pin(12, "8042"), resetProcessor: wires.resetProcessor });
     const transmit = (port: 0 | 1) => (byte: number) => wires.serialOutput(port, byte);
@@ -194,7 +187,8 @@ export class PcPlatform {
     this.#keep("com2", this.com2);
     this.#keep("fw_cfg", fwCfg);
     this.#keep("vga", this.vga, () => this.vga.digest());
-    for (const line of [...controllerLines, ...this.isaIrqs]) this.#keep(line.name, line);
+    this.#keep("interrupt routing", routing);
+    for (const line of [...routing.lines, ...this.isaIrqs]) this.#keep(line.name, line);
 
     if (this.#lapic !== undefined && ioApic !== undefined) {
       chips.set("local-apic", this.#lapic.mmio);
@@ -203,9 +197,7 @@ export class PcPlatform {
       this.#keep("i/o apic", ioApic);
     }
     if (hasPci) {
-      const { bus, isaBridge } = this.#buildPci(wires, options, pin(SCI_IRQ, "piix4"), chips);
-      this.pci = bus;
-      this.#isaBridge = isaBridge;
+      this.pci = this.#buildPci(wires, options, pin(SCI_IRQ, "piix4"), chips);
     }
     attach(kind, chips, wires.buses);
   }
@@ -215,7 +207,7 @@ export class PcPlatform {
     options: PlatformOptions,
     sci: IrqSource,
     chips: Map<DeviceName, BusDevice | ((firstAddress: number) => BusDevice)>,
-  ): PciPart {
+  ): PciBus {
     const bus = new PciBus(wires.resetMachine);
     let xenPlatform: XenPlatform | undefined;
     const mapSegments = (): void => {
@@ -225,7 +217,7 @@ export class PcPlatform {
       }
     };
     const hostBridge = new I440fx(options.unlocked, mapSegments);
-    const isaBridge = new Piix3IsaBridge(this.isaIrqs);
+    const isaBridge = new Piix3IsaBridge(wires.routePciLink);
     const ide = new Piix3Ide();
     const pm = new Piix4Pm({ clock: wires.clock, sci, powerOff: wires.powerOff });
     bus.plug(0, 0, hostBridge);
@@ -239,7 +231,6 @@ export class PcPlatform {
     this.#keep("piix3 isa", isaBridge);
     this.#keep("piix3 ide", ide);
     this.#keep("piix4 pm", pm);
-    for (const line of isaBridge.pirqs) this.#keep(line.name, line);
     if (options.xenPlatform) {
       xenPlatform = new XenPlatform({
         romLockChanged: mapSegments,
@@ -254,7 +245,7 @@ export class PcPlatform {
       this.#keep("xen platform", xenPlatform);
     }
     this.#keep("pci", bus);
-    return { bus, isaBridge };
+    return bus;
   }
 
   #keep<State>(name: string, part: Snapshotable<State>, digest?: () => bigint): void {
@@ -267,17 +258,36 @@ export class PcPlatform {
    * @throws InputError when the board has no PCI or the slot is taken
    */
   plugPciCard<Card extends PciFunction>(slot: number, create: (inta: IrqLine) => Card): Card {
-    if (this.pci === undefined || this.#isaBridge === undefined) {
-      throw new InputError("the board has no PCI bus", `card in slot ${slot}`);
-    }
-    const card = create(this.#isaBridge.pirqOf(slot, 0));
+    if (this.pci === undefined) throw new InputError("the board has no PCI bus", `card in slot ${slot}`);
+    const inta = new IrqLine(`pci slot ${slot} INTA#`, (level) => this.#drivePciIntx(slot, 0, level));
+    const card = create(inta);
     this.pci.plug(slot, 0, card);
+    this.#keep(inta.name, inta);
     return card;
   }
 
-  /** The device model's ISA interrupt reaches the interrupt controllers. */
+  // Interrupt lines, as they reach the controllers in the hypervisor.
+
   setIsaIrqLevel(irq: number, level: boolean): void {
-    this.#inputs[irq]?.set(level);
+    this.#routing.setIsaIrqLevel(irq, level);
+  }
+
+  setPciIntxLevel(device: number, intx: number, level: boolean): void {
+    this.#routing.setPciIntxLevel(device, intx, level);
+  }
+
+  setPciLinkRoute(link: number, irq: number): void {
+    this.#routing.setPciLinkRoute(link, irq);
+  }
+
+  setCallbackLevel(gsi: number, level: boolean): void {
+    this.#routing.setCallbackLevel(gsi, level);
+  }
+
+  /** An edge-triggered vector straight to the local APIC; false when the board has none. */
+  requestVector(vector: number): boolean {
+    this.#lapic?.request(vector);
+    return this.#lapic !== undefined;
   }
 
   /** Whether an interrupt waits for the processor: the 8259 pair's through LINT0, or the local APIC's. */

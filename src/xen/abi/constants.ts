@@ -245,7 +245,9 @@ export const IOREQ_H = {
 } as const;
 
 export const DM_OP_H = {
+  XEN_DMOP_set_pci_intx_level: 8,
   XEN_DMOP_set_isa_irq_level: 9,
+  XEN_DMOP_set_pci_link_route: 10,
 } as const;
 
 /** Every group by its header, for the check. */

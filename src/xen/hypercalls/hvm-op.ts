@@ -34,7 +34,8 @@ function setParam(call: Hypercall): number {
   const refused = refusal(call, request.domid);
   if (refused !== 0) return refused;
   if (!WRITABLE.has(request.index)) return -E.XEN_EPERM;
-  call.domain.setParam(request.index, request.value);
+  // The one that is writable.
+  call.host.setCallback(call.domain, request.value);
   return 0;
 }
 

@@ -99,6 +99,9 @@ export class BareBoard {
         unplugged: () => undefined,
         platformLog: () => undefined,
         driveIsaIrq: (irq, level) => this.platform.setIsaIrqLevel(irq, level),
+        drivePciIntx: (slot, pin, level) => this.platform.setPciIntxLevel(slot, pin, level),
+        routePciLink: (link, irq) => this.platform.setPciLinkRoute(link, irq),
+        lineChanged: () => undefined,
         interruptChanged: () => undefined,
         serialOutput: (port, byte) => {
           if (port === 0) this.serial += String.fromCharCode(byte);

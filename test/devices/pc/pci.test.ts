@@ -121,6 +121,9 @@ describe("PCI I/O space", () => {
   });
 });
 
+const IOAPIC = 0xfec0_0000;
+const LAPIC_SVR = 0xfee0_00f0;
+
 describe("interrupt routing", () => {
   const card = (rig: Rig, slot: number): IrqLine => {
     let line: IrqLine | undefined;
@@ -135,9 +138,7 @@ describe("interrupt routing", () => {
     const rig = new Rig();
     rig.initializePics();
     rig.out(0x4d1, 0x0c);
-    const line = card(rig, 3);
-    expect(line.name).toBe("PIRQC");
-    const pin = line.source("card");
+    const pin = card(rig, 3).source("card");
     pin.set(true);
     expect(rig.platform.interruptPending).toBe(false);
     writeConfig(rig, 1, 0, 0x62, 0x0b, 1);
@@ -145,6 +146,22 @@ describe("interrupt routing", () => {
     pin.set(false);
     rig.out(0xa0, 0x20);
     rig.out(0x20, 0x20);
+    expect(rig.platform.interruptPending).toBe(false);
+  });
+
+  test("without any route INTA# of slot 3 arrives at input 28 of the I/O APIC, as Xen has it", () => {
+    const rig = new Rig();
+    const pin = card(rig, 3).source("card");
+    rig.mmio.write(LAPIC_SVR, 4, 0x1ff);
+    for (const [register, value] of [
+      [0x10 + 2 * 28, 0x8000 | 0x55],
+      [0x10 + 2 * 27, 0x8000 | 0x56],
+    ] as const) {
+      rig.mmio.write(IOAPIC, 4, register);
+      rig.mmio.write(IOAPIC + 0x10, 4, value);
+    }
+    pin.set(true);
+    expect(rig.platform.acknowledgeInterrupt()).toBe(0x55);
     expect(rig.platform.interruptPending).toBe(false);
   });
 
