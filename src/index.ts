@@ -33,6 +33,7 @@ export {
 } from "./devices/net/ipv4.ts";
 export { type CapturedFrame, readPcap, writePcap } from "./devices/net/pcap.ts";
 export type {
+  DiskAction,
   DiskConfig,
   DiskFaultConfig,
   DomainConfig,

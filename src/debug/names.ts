@@ -2,6 +2,7 @@
 // may use any.
 
 import { XENBUS_NAMES } from "../devices/split/xenbus.ts";
+import { virtualDeviceName } from "../devices/vbd/device-number.ts";
 import { OP, RSP } from "../devices/vbd/protocol.ts";
 import { EXTRA, RSP as NETIF_RSP, RXF, TXF } from "../devices/vnif/protocol.ts";
 import {
@@ -132,13 +133,7 @@ export function shutdownReasonName(reason: string): string {
   return /^\d+$/.test(reason) ? (SHUTDOWN_REASONS.get(Number(reason)) ?? `reason ${reason}`) : reason;
 }
 
-/** Linux's block major for Xen's disks, which stands in a virtual device's number (docs/man/xen-vbd-interface.7). */
-const XVD_MAJOR = 202;
-
 /** "xvda" for 51712; other numbers as they are. */
 export function blockDeviceName(device: number): string {
-  const letter = (device >> 4) & 15;
-  const partition = device & 15;
-  if (device >>> 8 !== XVD_MAJOR) return `vbd ${device}`;
-  return `xvd${String.fromCharCode(0x61 + letter)}${partition === 0 ? "" : partition}`;
+  return virtualDeviceName(device) ?? `vbd ${device}`;
 }

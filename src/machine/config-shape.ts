@@ -15,6 +15,15 @@ export function check(condition: boolean, where: string, wanted: string): void {
   if (!condition) throw new InputError(`must be ${wanted}`, `machine configuration, ${where}`);
 }
 
+export function isPositive(value: number): boolean {
+  return isWithin(value, 1, Number.MAX_SAFE_INTEGER);
+}
+
+/** Of an integer. */
+export function isWithin(value: number, low: number, high: number): boolean {
+  return value >= low && value <= high;
+}
+
 const text: Shape = (value, where) => check(typeof value === "string", where, "text");
 const integer: Shape = (value, where) => check(Number.isSafeInteger(value), where, "an integer");
 const flag: Shape = (value, where) => check(typeof value === "boolean", where, "true or false");
@@ -73,8 +82,31 @@ const DISK = settings({
   device: text,
   image: optional(text),
   sectors: optional(integer),
+  type: optional(text),
   readOnly: optional(flag),
+  attached: optional(flag),
+  features: optional(
+    settings({
+      flush: optional(flag),
+      barrier: optional(flag),
+      discard: optional(flag),
+      discardGranularity: optional(integer),
+      discardAlignment: optional(integer),
+      persistentGrants: optional(flag),
+      indirectSegments: optional(integer),
+      ringPageOrder: optional(integer),
+    }),
+  ),
   faults: optional(listOf(FAULT)),
+});
+
+const ACTION = settings({
+  action: text,
+  domain: text,
+  disk: text,
+  sectors: optional(integer),
+  atNs: optional(integer),
+  after: optional(text),
 });
 
 const LINK = settings({
@@ -162,6 +194,8 @@ const MACHINE = settings({
   domains: listOf(DOMAIN),
   models: optional(listOf(MODEL)),
   network: optional(NETWORK),
+  actions: optional(listOf(ACTION)),
+  faults: optional(listOf(text)),
   nsPerInstruction: optional(listOf(integer)),
   tscKhz: optional(integer),
   exitCostNs: optional(integer),

@@ -1,24 +1,14 @@
 // Part: what a machine is made of, as plain data. It stands in the trace's header, so that a trace says what it ran on.
 
 import { NS_PER_SECOND } from "../core/units.ts";
-import type { DiskFault } from "../devices/block/faults.ts";
 import type { LinkOptions } from "../devices/net/link.ts";
 import type { HostConfig as NetworkHost } from "../devices/net/network.ts";
 import type { Rate } from "../devices/vnif/credit.ts";
-import { check, checkedShape } from "./config-shape.ts";
+import { checkActions, checkDisks, type DiskAction, type DiskConfig } from "./config-disks.ts";
+import { check, checkedShape, isPositive, isWithin } from "./config-shape.ts";
+import { FAULT_SWITCHES } from "./fault-switches.ts";
 
-export type DiskFaultConfig = DiskFault;
-
-export interface DiskConfig {
-  /** As the guest's toolstack names it: `xvda`, `xvdb`, … */
-  readonly device: string;
-  /** Name of the image it starts with; writes go to an overlay. */
-  readonly image?: string;
-  /** Size of an empty disk, in sectors of 512 bytes. */
-  readonly sectors?: number;
-  readonly readOnly?: boolean;
-  readonly faults?: readonly DiskFaultConfig[];
-}
+export type { DiskAction, DiskConfig, DiskFaultConfig } from "./config-disks.ts";
 
 /** A para-virtual network interface. */
 export interface VifConfig {
@@ -113,6 +103,10 @@ export interface MachineConfig {
   /** Domains without; they are built after the others, in this order. */
   readonly models?: readonly ModelConfig[];
   readonly network?: NetworkConfig;
+  /** What happens to the domains' disks while the machine runs. */
+  readonly actions?: readonly DiskAction[];
+  /** Names of faults that devices are built with, for tests of what finds them; see fault-switches.ts. */
+  readonly faults?: readonly string[];
   /** Virtual speed: nanoseconds per instruction as numerator and denominator. */
   readonly nsPerInstruction?: readonly [number, number];
   /** Frequency of the time-stamp counter. */
@@ -135,6 +129,8 @@ const START_DATE_SECONDS = 1_577_836_800;
 const DEFAULTS: Omit<FullMachineConfig, "domains"> = {
   models: [],
   network: {},
+  actions: [],
+  faults: [],
   nsPerInstruction: [1, 1],
   tscKhz: 1_000_000,
   exitCostNs: 1_000,
@@ -156,9 +152,6 @@ const PAGES_PER_MIB = 256;
 /** Guest memory of one machine: with what the hypervisor needs, host-physical addresses stay below 2^31. */
 const MAX_MEMORY_MIB = 1920;
 const MIN_DOMAIN_MIB = 2;
-/** 512 TiB: the offset of a disk's last byte is still an exact integer. */
-const MAX_SECTORS = 2 ** 40;
-const DISK_OPERATIONS: readonly string[] = ["read", "write", "flush", "discard"];
 /** 52 days. The clock ends at 2^53 ns, and a step may go beyond the limit by what an exit costs and an alarm waits. */
 const MAX_TIME_NS = 2 ** 52;
 /** A minute: longer than any machine answers. */
@@ -190,7 +183,6 @@ export function completeConfig(config: MachineConfig): FullMachineConfig {
   check(full.domains.length + full.models.length >= 1, "domains", "1 domain or more, with those of models");
   const names = new Set<string>();
   let memoryMiB = 0;
-  let boards = 0;
   for (const domain of full.domains) {
     const where = `domain ${domain.name}`;
     check(domain.name !== "" && !names.has(domain.name), where, "a name of its own");
@@ -201,7 +193,6 @@ export function completeConfig(config: MachineConfig): FullMachineConfig {
     if (domain.board !== undefined) {
       checkBoard(domain.board, domain, where);
       checkNics(domain.board, where);
-      boards++;
     }
     checkDisks(domain.disks ?? [], where);
     check((domain.vifs ?? []).length === 0 || showsXen(domain), where, "shown Xen to have its interfaces");
@@ -215,8 +206,12 @@ export function completeConfig(config: MachineConfig): FullMachineConfig {
     checkDisks(disks, where);
     checkVifs(vifs, where);
   }
+  const all = [...full.domains, ...full.models];
+  checkActions(full.actions, (name) => all.find((domain) => domain.name === name)?.disks);
+  for (const fault of full.faults) {
+    check(Object.hasOwn(FAULT_SWITCHES, fault), "faults", `of ${Object.keys(FAULT_SWITCHES).join(", ")}`);
+  }
   memoryMiB += modelsMiB(full);
-  check(boards <= 1, "domains", "at most one domain with a board");
   check(memoryMiB <= MAX_MEMORY_MIB, "domains", `at most ${MAX_MEMORY_MIB} MiB in all`);
   return full;
 }
@@ -225,18 +220,6 @@ export function completeConfig(config: MachineConfig): FullMachineConfig {
 export function modelsMiB({ models }: FullMachineConfig): number {
   const pages = models.reduce((sum, { pages = DEFAULT_MODEL_PAGES }) => sum + pages + MODEL_OVERHEAD_PAGES, 0);
   return Math.ceil(pages / PAGES_PER_MIB);
-}
-
-function checkDisks(disks: readonly DiskConfig[], where: string): void {
-  const devices = new Set<string>();
-  for (const disk of disks) {
-    const place = `${where}, disk ${disk.device}`;
-    check(/^xvd[a-p]$/.test(disk.device) && !devices.has(disk.device), place, "xvda to xvdp, each once");
-    devices.add(disk.device);
-    check((disk.image === undefined) !== (disk.sectors === undefined), place, "either an image or a number of sectors");
-    check(disk.sectors === undefined || isWithin(disk.sectors, 1, MAX_SECTORS), place, "1 to 2^40 sectors");
-    for (const fault of disk.faults ?? []) checkFault(fault, `${place}, fault`);
-  }
 }
 
 function checkTimes({ nsPerInstruction, ...config }: FullMachineConfig): void {
@@ -262,13 +245,6 @@ function checkTimes({ nsPerInstruction, ...config }: FullMachineConfig): void {
     check(isWithin(config[key], 0, MAX_DELAY_NS), key, `0 to ${MAX_DELAY_NS}`);
   }
   check(isWithin(config.startDateSeconds, 0, MAX_DATE_SECONDS), "startDateSeconds", "0 to 2^32 - 1");
-}
-
-function checkFault({ operation, sector = 0, count = 1, oneIn = 1, times = 1 }: DiskFaultConfig, place: string): void {
-  check(DISK_OPERATIONS.includes(operation), place, `of an operation: ${DISK_OPERATIONS.join(", ")}`);
-  check(isWithin(sector, 0, MAX_SECTORS) && isWithin(count, 1, MAX_SECTORS), place, "of sectors that there can be");
-  check(isWithin(oneIn, 1, 2 ** 32), place, "one in 1 to 2^32");
-  check(isPositive(times), place, "gone after 1 failure or more");
 }
 
 function checkBoard(board: BoardConfig, { disks, modules }: DomainConfig, where: string): void {
@@ -308,13 +284,4 @@ function checkVifs(vifs: readonly VifConfig[], where: string): void {
     const { bytes, microseconds } = rate ?? { bytes: 1, microseconds: 1 };
     check(isWithin(bytes, 1, MAX_RATE) && isWithin(microseconds, 1, MAX_RATE), place, "of 1 to 2^32 - 1 each");
   }
-}
-
-function isPositive(value: number): boolean {
-  return isWithin(value, 1, Number.MAX_SAFE_INTEGER);
-}
-
-/** Of an integer. */
-function isWithin(value: number, low: number, high: number): boolean {
-  return value >= low && value <= high;
 }

@@ -12,15 +12,10 @@ import { inverse, MIB, type Ratio, ratio, scaleCeil } from "../core/units.ts";
 import type { Backend } from "../cpu/engine.ts";
 import { Processor } from "../cpu/processor.ts";
 import { CS } from "../cpu/state.ts";
-import { type Disk, OverlayDisk } from "../devices/block/disk.ts";
-import { FaultyDisk } from "../devices/block/faults.ts";
-import { SOLID_STATE } from "../devices/block/service.ts";
 import type { LinkOptions } from "../devices/net/link.ts";
 import { Network } from "../devices/net/network.ts";
 import { readPcap } from "../devices/net/pcap.ts";
 import type { PingerState } from "../devices/net/pinger.ts";
-import { DEFAULT_FEATURES } from "../devices/vbd/options.ts";
-import { Vbd } from "../devices/vbd/vbd.ts";
 import { Vif } from "../devices/vnif/vif.ts";
 import type { Emit, TraceEvent } from "../trace/events.ts";
 import type { Domain, PvhKernel } from "../xen/domain.ts";
@@ -30,13 +25,13 @@ import { XenstoreDaemon } from "../xen/xenstore/daemon.ts";
 import {
   type BoardConfig,
   DEFAULT_MODEL_PAGES,
-  type DiskConfig,
   type DomainConfig,
   type FullMachineConfig,
   type ModelConfig,
   modelsMiB,
   type NetworkConfig,
 } from "./config.ts";
+import { Disks } from "./disks.ts";
 import type { Images } from "./images.ts";
 import { cardName, Pc } from "./pc.ts";
 
@@ -103,6 +98,7 @@ export class Machine implements Snapshotable<MachineState> {
   readonly #console = new Map<number, string>();
   readonly #pcs = new Map<string, Pc>();
   readonly #network: Network;
+  readonly #disks: Disks;
   /** Does nothing: a guest whose time passes in VM exits rather than instructions is stopped by it all the same. */
   readonly #turnEnd = this.clock.alarm("end of turn", () => {});
   #steps = 0;
@@ -153,8 +149,20 @@ export class Machine implements Snapshotable<MachineState> {
     this.#snapshots.register("hypervisor", 1, this.hypervisor);
     this.#snapshots.register("xenstore", 1, xenstore);
     this.#network = this.#connect(config.network, images);
+    this.#disks = new Disks({
+      hypervisor: this.hypervisor,
+      xenstore,
+      clock: this.clock,
+      emit: this.#emit,
+      random: this.#random,
+      snapshots: this.#snapshots,
+      images,
+      faults: config.faults,
+      actions: config.actions,
+      terminal: (domain) => this.terminal(domain),
+    });
     for (const domain of config.domains) this.#build(domain, images, xenstore);
-    for (const model of config.models) this.#buildModel(model, programs, images, xenstore);
+    for (const model of config.models) this.#buildModel(model, programs, xenstore);
   }
 
   /** Steps made so far. */
@@ -269,7 +277,9 @@ export class Machine implements Snapshotable<MachineState> {
   }
 
   #listen(event: TraceEvent): void {
+    if (event.kind === "device-output") this.#disks.shown();
     if (event.kind !== "console-output") return;
+    this.#disks.shown();
     let text = this.#console.get(event.domain) ?? "";
     for (const byte of event.data) text += String.fromCharCode(byte);
     this.#console.set(event.domain, text);
@@ -311,7 +321,7 @@ export class Machine implements Snapshotable<MachineState> {
       ...pvhKernel(config, images),
     });
     this.#domains.set(config.name, domain);
-    for (const disk of config.disks ?? []) this.#plug(domain, disk, images, xenstore);
+    for (const disk of config.disks ?? []) this.#disks.add(config.name, domain.domid, disk);
     this.#plugVifs(domain, config, xenstore);
   }
 
@@ -340,16 +350,11 @@ export class Machine implements Snapshotable<MachineState> {
     });
     pc.register(name, this.#snapshots);
     this.#pcs.set(name, pc);
-    for (const disk of config.disks ?? []) this.#plug(domain, disk, images, xenstore);
+    for (const disk of config.disks ?? []) this.#disks.add(config.name, domain.domid, disk);
     this.#plugVifs(domain, config, xenstore);
   }
 
-  #buildModel(
-    config: ModelConfig,
-    programs: Readonly<Record<string, ModelFactory>>,
-    images: Images,
-    xenstore: XenstoreDaemon,
-  ): void {
+  #buildModel(config: ModelConfig, programs: Readonly<Record<string, ModelFactory>>, xenstore: XenstoreDaemon): void {
     const { name, program, parameters = {}, pages = DEFAULT_MODEL_PAGES, disks = [] } = config;
     const factory = Object.hasOwn(programs, program) ? programs[program] : undefined;
     if (factory === undefined) throw new InputError(`there is no program ${program}`, `domain ${name}`);
@@ -363,39 +368,11 @@ export class Machine implements Snapshotable<MachineState> {
       random: (stream) => this.#random.stream(`${name} ${stream}`),
     });
     this.#snapshots.register(`kernel ${name}`, 1, kernel);
-    for (const disk of disks) this.#plug(domain, disk, images, xenstore);
+    for (const disk of disks) this.#disks.add(name, domain.domid, disk);
     this.#plugVifs(domain, config, xenstore);
     const running = factory(kernel, parameters);
     this.#snapshots.register(`program ${name}`, 1, running);
     kernel.alarm("start", () => running.start()).set(this.clock.now);
-  }
-
-  #plug({ domid }: Domain, config: DiskConfig, images: Images, xenstore: XenstoreDaemon): void {
-    const name = `${domid}/${config.device}`;
-    const plain =
-      config.image === undefined
-        ? new OverlayDisk(new Uint8Array(0), config.sectors)
-        : new OverlayDisk(images.bytes(config.image));
-    this.#snapshots.register(`disk ${name}`, 1, plain, () => plain.digest());
-    let disk: Disk = plain;
-    if (config.faults !== undefined) {
-      const faulty = new FaultyDisk(plain, config.faults, this.#random.stream(`disk faults ${name}`), (detail) =>
-        this.#emit({ kind: "fault-injected", at: this.clock.now, name: `disk ${name}`, detail }),
-      );
-      this.#snapshots.register(`disk faults ${name}`, 1, faulty);
-      disk = faulty;
-    }
-    const vbd = new Vbd(this.hypervisor.backendHost(xenstore.client()), {
-      frontDomid: domid,
-      device: config.device,
-      disk,
-      features: { ...DEFAULT_FEATURES, readOnly: config.readOnly ?? false },
-      service: SOLID_STATE,
-      random: this.#random.stream(`disk service ${name}`),
-      grant: (path, owner, reader) => xenstore.grant(path, owner, reader),
-    });
-    this.#snapshots.register(`vbd ${name}`, 2, vbd);
-    vbd.plug();
   }
 
   #plugVifs({ domid }: Domain, config: DomainConfig | ModelConfig, xenstore: XenstoreDaemon): void {

@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import { completeConfig, type MachineConfig } from "../../src/machine/config.ts";
+import { FAULT_SWITCHES } from "../../src/machine/fault-switches.ts";
 
 const DISK = { device: "xvda", sectors: 8 };
 const DOMAIN = { name: "guest", kernel: "guest", memoryMiB: 16, disks: [DISK] };
@@ -17,6 +18,10 @@ const problemOf = (config: unknown): string => {
     return (error as Error).message.replace("machine configuration, ", "");
   }
 };
+
+const features = (settings: object) => domain({ disks: [{ ...DISK, features: settings }] });
+const action = (settings: object) =>
+  machine({ actions: [{ action: "detach", domain: "guest", disk: "xvda", atNs: 5, ...settings }] });
 
 describe("a machine's configuration", () => {
   it.each<[string, unknown]>([
@@ -42,7 +47,7 @@ describe("a machine's configuration", () => {
     ["domains[0]: must be a table of settings", machine({ domains: [null] })],
     ["domain guest, disk xvda: must be 1 to 2^40 sectors", domain({ disks: [{ ...DISK, sectors: 2 ** 41 }] })],
     [
-      "nsPerInstructions: must be one of the settings domains, models, network, nsPerInstruction, tscKhz, exitCostNs, controlDomainLatencyNs, startDateSeconds, timeLimitNs",
+      "nsPerInstructions: must be one of the settings domains, models, network, actions, faults, nsPerInstruction, tscKhz, exitCostNs, controlDomainLatencyNs, startDateSeconds, timeLimitNs",
       machine({ nsPerInstructions: [1, 1] }),
     ],
     ["domain guest, disk xvda, fault: must be one in 1 to 2^32", fault({ oneIn: 0 })],
@@ -51,6 +56,39 @@ describe("a machine's configuration", () => {
     ["domain guest, disk xvda, fault: must be of sectors that there can be", fault({ sector: -1 })],
     ["domain guest, disk xvda, fault: must be of sectors that there can be", fault({ count: 0 })],
     ["domain guest, disk xvda, fault: must be gone after 1 failure or more", fault({ times: 0 })],
+    [
+      "domain guest, disk vda: must be named xvda, xvdb and so on, hda to hdd or sda to sdp, each once",
+      domain({ disks: [{ ...DISK, device: "vda" }] }),
+    ],
+    ["domain guest, disk xvda: must be of type disk or cdrom", domain({ disks: [{ ...DISK, type: "floppy" }] })],
+    [
+      "domain guest, disk xvda: must be read-only as a CD-ROM",
+      domain({ disks: [{ ...DISK, type: "cdrom", readOnly: false }] }),
+    ],
+    ["domain guest, disk xvda, features: must be 0 to 256 indirectSegments", features({ indirectSegments: 257 })],
+    ["domain guest, disk xvda, features: must be a ringPageOrder of 0 to 4", features({ ringPageOrder: 5 })],
+    [
+      "domain guest, disk xvda, features: must be a discardGranularity of 512 bytes or a multiple",
+      features({ discardGranularity: 100 }),
+    ],
+    [
+      "domain guest, disk xvda, features: must be a discardAlignment below the discardGranularity",
+      features({ discardAlignment: 512 }),
+    ],
+    ["action 0: must be one of attach, detach, remove, resize", action({ action: "eject" })],
+    ["action 0: must be of a disk that one of the domains has", action({ disk: "xvdb" })],
+    ["action 0: must be of a disk that one of the domains has", action({ domain: "other" })],
+    ["action 0: must be given sectors if it is a resize", action({ action: "resize" })],
+    ["action 0: must be given sectors if it is a resize", action({ sectors: 5 })],
+    ["action 0: must be of 1 to 2^40 sectors", action({ action: "resize", sectors: 0 })],
+    ["action 0: must be either at a time or after a text", action({ after: "login:" })],
+    ["action 0: must be either at a time or after a text", action({ atNs: undefined })],
+    ["action 0: must be at a time from 0 on", action({ atNs: -1 })],
+    ["action 0: must be after a text that is not empty", action({ atNs: undefined, after: "" })],
+    [
+      `faults: must be of ${Object.keys(FAULT_SWITCHES).join(", ")}`,
+      machine({ faults: ["vbd.double-fetch", "vbd.no-such-fault"] }),
+    ],
     ["domain guest: must be given a kernel or firmware", domain({ kernel: undefined, board: { kind: "pc" } })],
     [
       "domain guest, board: must be given firmware for its serialConsole",
@@ -66,6 +104,8 @@ describe("a machine's configuration", () => {
     expect(problemOf(machine({ nsPerInstruction: [1, 1000] }))).toBe("none");
     expect(problemOf(domain({ memoryMiB: 1920 }))).toBe("none");
     expect(problemOf(domain({ disks: [], board: { kind: "pc" }, modules: ["one", "two"] }))).toBe("none");
+    expect(problemOf(features({ indirectSegments: 256, ringPageOrder: 4, discardGranularity: 4096 }))).toBe("none");
+    expect(problemOf(action({ action: "resize", sectors: 2 ** 40 }))).toBe("none");
     expect(problemOf(fault({ oneIn: 2 ** 32, sector: 0, count: 1, times: 1 }))).toBe("none");
   });
 

@@ -30,13 +30,14 @@ const ZEROS = new Uint8Array(BLOCK_SIZE);
 const NOTHING = new Uint8Array(0);
 
 export interface OverlayState {
+  sectorCount: number;
   /** Blocks that differ from the image, in ascending order; a discarded one has no bytes. */
   blocks: { number: number; bytes: Uint8Array }[];
 }
 
 /** A raw image, or an empty disk, with everything written to it kept beside it. */
 export class OverlayDisk implements Disk, Snapshotable<OverlayState> {
-  readonly sectorCount: number;
+  #sectorCount: number;
   readonly #image: Uint8Array;
   /** Blocks that hold anything in the image. */
   readonly #imageBlocks: number;
@@ -48,7 +49,22 @@ export class OverlayDisk implements Disk, Snapshotable<OverlayState> {
   constructor(image: Uint8Array, sectorCount = Math.ceil(image.length / SECTOR_SIZE)) {
     this.#image = image;
     this.#imageBlocks = Math.ceil(image.length / BLOCK_SIZE);
-    this.sectorCount = sectorCount;
+    this.#sectorCount = sectorCount;
+  }
+
+  get sectorCount(): number {
+    return this.#sectorCount;
+  }
+
+  /** What is cut off is lost; what is added reads as zeros. */
+  resize(sectorCount: number): void {
+    if (sectorCount < this.#sectorCount) {
+      const first = Math.ceil(sectorCount / SECTORS_PER_BLOCK);
+      const end = Math.min(first * SECTORS_PER_BLOCK, this.#sectorCount);
+      this.write(sectorCount, new Uint8Array((end - sectorCount) * SECTOR_SIZE));
+      this.#clear(first, Number.POSITIVE_INFINITY);
+    }
+    this.#sectorCount = sectorCount;
   }
 
   read(sector: number, count: number): Uint8Array {
@@ -76,9 +92,14 @@ export class OverlayDisk implements Disk, Snapshotable<OverlayState> {
     const end = Math.floor((sector + count) / SECTORS_PER_BLOCK);
     if (first >= end) return this.write(sector, new Uint8Array(count * SECTOR_SIZE));
     this.write(sector, new Uint8Array(first * BLOCK_SIZE - sector * SECTOR_SIZE));
+    this.#clear(first, end);
+    return this.write(end * SECTORS_PER_BLOCK, new Uint8Array((sector + count) * SECTOR_SIZE - end * BLOCK_SIZE));
+  }
+
+  /** Makes the blocks from `first` up to `end` zeros, and forgets what was written to them. */
+  #clear(first: number, end: number): void {
     for (const number of [...this.#blocks.keys()]) if (number >= first && number < end) this.#drop(number);
     for (let number = first; number < Math.min(end, this.#imageBlocks); number++) this.#blocks.set(number, ZEROS);
-    return this.write(end * SECTORS_PER_BLOCK, new Uint8Array((sector + count) * SECTOR_SIZE - end * BLOCK_SIZE));
   }
 
   /** Calls back for the part of each block: its offset in the block, its offset in the whole, its length, all in bytes. */
@@ -126,7 +147,7 @@ export class OverlayDisk implements Disk, Snapshotable<OverlayState> {
 
   /** A digest of what {@link save} gives: the sum of the blocks' digests, each seeded with its number. Blocks not written to since are not read. */
   digest(): bigint {
-    let sum = 0n;
+    let sum = BigInt(this.#sectorCount);
     for (const [number, bytes] of this.#blocks) {
       let digest = this.#digests.get(number);
       if (digest === undefined) {
@@ -143,17 +164,23 @@ export class OverlayDisk implements Disk, Snapshotable<OverlayState> {
       number,
       bytes: bytes === ZEROS ? new Uint8Array(0) : bytes.slice(),
     }));
-    return { blocks: blocks.sort((a, b) => a.number - b.number) };
+    return { sectorCount: this.#sectorCount, blocks: blocks.sort((a, b) => a.number - b.number) };
   }
 
   /** @throws InputError when a block is not one of this disk's */
-  load({ blocks }: OverlayState): void {
+  load({ sectorCount, blocks }: OverlayState): void {
+    if (!Number.isSafeInteger(sectorCount) || sectorCount < 1) {
+      throw new InputError(`${sectorCount} sectors`, "snapshot of a disk");
+    }
+    // Of a disk that shrank, what the image had beyond its end is zeros.
+    const blockCount = Math.max(Math.ceil(sectorCount / SECTORS_PER_BLOCK), this.#imageBlocks);
     for (const { number, bytes } of blocks) {
-      const isInside = number >= 0 && number * SECTORS_PER_BLOCK < this.sectorCount;
+      const isInside = number >= 0 && number < blockCount;
       if (!isInside || (bytes.length !== 0 && bytes.length !== BLOCK_SIZE)) {
         throw new InputError(`block ${number} of ${bytes.length} bytes does not fit`, "snapshot of a disk");
       }
     }
+    this.#sectorCount = sectorCount;
     this.#blocks.clear();
     this.#digests.clear();
     for (const { number, bytes } of blocks) this.#blocks.set(number, bytes.length === 0 ? ZEROS : bytes.slice());

@@ -105,8 +105,34 @@ test.each([
   ["of another size", { number: 0, bytes: new Uint8Array(512) }],
 ])("a snapshot with a block %s is refused and changes nothing", (_, block) => {
   const disk = new OverlayDisk(sectors(0, 40));
-  expect(() => disk.load({ blocks: [{ number: 0, bytes: new Uint8Array(4096) }, block] })).toThrow(InputError);
+  expect(() => disk.load({ sectorCount: 40, blocks: [{ number: 0, bytes: new Uint8Array(4096) }, block] })).toThrow(
+    InputError,
+  );
   expect(disk.read(0, 40)).toEqual(sectors(0, 40));
+});
+
+test.each([0, -1, 2.5, Number.NaN])("a snapshot of a disk of %s sectors is refused", (sectorCount) => {
+  expect(() => new OverlayDisk(sectors(0, 40)).load({ sectorCount, blocks: [] })).toThrow(InputError);
+});
+
+test("a disk that shrinks loses what is beyond its end, one that grows gains zeros", () => {
+  const disk = new OverlayDisk(sectors(0, 40));
+  disk.write(8, sectors(8, 32, 5));
+  const digest = disk.digest();
+  disk.resize(13);
+  expect(disk.sectorCount).toBe(13);
+  expect(disk.read(8, 5)).toEqual(sectors(8, 5, 5));
+  expect(disk.digest()).not.toBe(digest);
+  const copy = new OverlayDisk(sectors(0, 40));
+  copy.load(disk.save());
+  for (const one of [disk, copy]) {
+    one.resize(1000);
+    expect(one.read(0, 8)).toEqual(sectors(0, 8));
+    expect(one.read(8, 5)).toEqual(sectors(8, 5, 5));
+    expect(one.read(13, 987)).toEqual(new Uint8Array(987 * 512));
+    one.write(999, sectors(999, 1, 6));
+  }
+  expect(copy.digest()).toBe(disk.digest());
 });
 
 test("the digest follows the contents, whatever the order in which they came", () => {

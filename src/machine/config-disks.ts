@@ -1,0 +1,103 @@
+// Part: the disks of a machine's configuration, and what happens to them while it runs.
+
+import type { DiskFault } from "../devices/block/faults.ts";
+import { virtualDeviceNumber } from "../devices/vbd/device-number.ts";
+import { MAX_INDIRECT_SEGMENTS, MAX_RING_PAGE_ORDER, type VbdFeatures } from "../devices/vbd/options.ts";
+import { check, isPositive, isWithin } from "./config-shape.ts";
+
+export type { DiskFault as DiskFaultConfig } from "../devices/block/faults.ts";
+
+export interface DiskConfig {
+  /** As the guest's toolstack names it: `xvda`, `xvdb`, …, `hda`, `sda`. */
+  readonly device: string;
+  /** Name of the image it starts with; writes go to an overlay. */
+  readonly image?: string;
+  /** Size of an empty disk, in sectors of 512 bytes. */
+  readonly sectors?: number;
+  /** A CD-ROM is read-only and can be taken out. */
+  readonly type?: "disk" | "cdrom";
+  readonly readOnly?: boolean;
+  /** Whether it is there from the beginning, as it is by default; if not, an action attaches it. */
+  readonly attached?: boolean;
+  /** What its back end offers; by default all that Linux's does. */
+  readonly features?: Partial<Omit<VbdFeatures, "readOnly" | "cdrom">>;
+  readonly faults?: readonly DiskFault[];
+}
+
+/**
+ * What a toolstack does to a domain's disk while the machine runs: attaches it, asks the guest to let go of it (detach), takes it away without
+ * asking (remove), or gives it another size. Actions are taken in order.
+ */
+export interface DiskAction {
+  readonly action: "attach" | "detach" | "remove" | "resize";
+  readonly domain: string;
+  readonly disk: string;
+  /** The new size. */
+  readonly sectors?: number;
+  /** When: at a virtual time, or when the domain's terminal has shown a text since the action before. */
+  readonly atNs?: number;
+  readonly after?: string;
+}
+
+/** 512 TiB: the offset of a disk's last byte is still an exact integer. */
+const MAX_SECTORS = 2 ** 40;
+const DISK_OPERATIONS: readonly string[] = ["read", "write", "flush", "discard"];
+const ACTIONS: readonly string[] = ["attach", "detach", "remove", "resize"];
+/** Linux's discard_granularity has 32 bits. */
+const MAX_GRANULARITY = 0xffff_ffff;
+
+/** @throws InputError naming the setting */
+export function checkDisks(disks: readonly DiskConfig[], where: string): void {
+  const devices = new Set<string>();
+  for (const disk of disks) {
+    const { device, type = "disk", sectors = 1 } = disk;
+    const place = `${where}, disk ${device}`;
+    const isName = virtualDeviceNumber(device) !== undefined && !devices.has(device);
+    check(isName, place, "named xvda, xvdb and so on, hda to hdd or sda to sdp, each once");
+    devices.add(device);
+    check((disk.image === undefined) !== (disk.sectors === undefined), place, "either an image or a number of sectors");
+    check(isWithin(sectors, 1, MAX_SECTORS), place, "1 to 2^40 sectors");
+    check(type === "disk" || type === "cdrom", place, "of type disk or cdrom");
+    check(type === "disk" || disk.readOnly !== false, place, "read-only as a CD-ROM");
+    checkFeatures(disk.features ?? {}, `${place}, features`);
+    for (const fault of disk.faults ?? []) checkFault(fault, `${place}, fault`);
+  }
+}
+
+function checkFeatures(features: NonNullable<DiskConfig["features"]>, place: string): void {
+  const { discardGranularity = 512, discardAlignment = 0, indirectSegments = 0, ringPageOrder = 0 } = features;
+  const isGranularity = isWithin(discardGranularity, 512, MAX_GRANULARITY) && discardGranularity % 512 === 0;
+  check(isGranularity, place, "a discardGranularity of 512 bytes or a multiple");
+  check(
+    isWithin(discardAlignment, 0, discardGranularity - 1),
+    place,
+    "a discardAlignment below the discardGranularity",
+  );
+  check(isWithin(indirectSegments, 0, MAX_INDIRECT_SEGMENTS), place, `0 to ${MAX_INDIRECT_SEGMENTS} indirectSegments`);
+  check(isWithin(ringPageOrder, 0, MAX_RING_PAGE_ORDER), place, `a ringPageOrder of 0 to ${MAX_RING_PAGE_ORDER}`);
+}
+
+function checkFault({ operation, sector = 0, count = 1, oneIn = 1, times = 1 }: DiskFault, place: string): void {
+  check(DISK_OPERATIONS.includes(operation), place, `of an operation: ${DISK_OPERATIONS.join(", ")}`);
+  check(isWithin(sector, 0, MAX_SECTORS) && isWithin(count, 1, MAX_SECTORS), place, "of sectors that there can be");
+  check(isWithin(oneIn, 1, 2 ** 32), place, "one in 1 to 2^32");
+  check(isPositive(times), place, "gone after 1 failure or more");
+}
+
+/** @param disksOf the disks of a domain, undefined when there is no such domain */
+export function checkActions(
+  actions: readonly DiskAction[],
+  disksOf: (domain: string) => readonly DiskConfig[] | undefined,
+): void {
+  for (const [index, { action, domain, disk, sectors, atNs, after }] of actions.entries()) {
+    const place = `action ${index}`;
+    check(ACTIONS.includes(action), place, `one of ${ACTIONS.join(", ")}`);
+    const hasDisk = (disksOf(domain) ?? []).some(({ device }) => device === disk);
+    check(hasDisk, place, "of a disk that one of the domains has");
+    check((action === "resize") === (sectors !== undefined), place, "given sectors if it is a resize");
+    check(sectors === undefined || isWithin(sectors, 1, MAX_SECTORS), place, "of 1 to 2^40 sectors");
+    check((atNs === undefined) !== (after === undefined), place, "either at a time or after a text");
+    check(atNs === undefined || isWithin(atNs, 0, Number.MAX_SAFE_INTEGER), place, "at a time from 0 on");
+    check(after !== "", place, "after a text that is not empty");
+  }
+}
