@@ -283,16 +283,7 @@ static void receive_one(nic_frame_handler *take)
     take(frame, length);
 }
 
-static bool has_transmitted(void)
-{
-    return in(ISR) & (ISR_PTX | ISR_TXE);
-}
-
-/*
- * The steps of "buffer ring overflow" in section 7.0. The data sheet takes it that nothing is under way any more after step 3. On a busy
- * half-duplex cable a transmission may have deferred and backed off for longer, and end while frames are taken out: step 11 looks again, or
- * that frame would go out twice.
- */
+/* The steps of "buffer ring overflow" in section 7.0. */
 static void recover_from_overflow(nic_frame_handler *take)
 {
     nic_counters.overflows++;
@@ -301,7 +292,7 @@ static void recover_from_overflow(nic_frame_handler *take)
     wait_microseconds(STOP_MICROSECONDS);                                           /* 3 */
     out(RBCR0, 0);                                                                  /* 4 */
     out(RBCR1, 0);
-    bool resend = was_transmitting && !has_transmitted();                           /* 5 */
+    bool resend = was_transmitting && !(in(ISR) & (ISR_PTX | ISR_TXE));             /* 5 */
     out(TCR, TCR_LOOPBACK_1);                                                       /* 6 */
     out(CR, CR_REMOTE_ABORT | CR_STA);                                              /* 7 */
     while (!broken && !ring_is_empty()) {                                           /* 8 */
@@ -311,7 +302,7 @@ static void recover_from_overflow(nic_frame_handler *take)
     }
     out(ISR, ISR_OVW);                                                              /* 9 */
     out(TCR, TCR_NORMAL);                                                           /* 10 */
-    if (resend && !has_transmitted()) {
+    if (resend) {
         nic_counters.resent++;
         out(CR, CR_REMOTE_ABORT | CR_TXP | CR_STA);                                 /* 11 */
     }
@@ -347,7 +338,7 @@ bool nic_service(nic_frame_handler *take)
         out(ISR, causes & ~(uint32_t)ISR_OVW); /* step 9 of the recovery clears that one */
         if (causes & (ISR_PTX | ISR_TXE)) {
             transmitted(causes & ISR_PTX);
-            transmit(); /* makes room in the queue, which a recovery may need */
+            transmit(); /* makes room in the queue, which a recovery needs */
         }
         if (causes & ISR_CNT)
             nic_read_tallies();
@@ -355,7 +346,9 @@ bool nic_service(nic_frame_handler *take)
             nic_counters.receive_errors++;
         bool idle = causes == 0;
         if (causes & ISR_OVW) {
-            recover_from_overflow(take);
+            /* With a full queue the frame on its way out comes first: a stop would have it begin anew, and nothing could be taken in. */
+            if (queue_count < QUEUE)
+                recover_from_overflow(take);
         } else if (queue_count < QUEUE && !ring_is_empty() && !broken) {
             receive_one(take);
             idle = false;

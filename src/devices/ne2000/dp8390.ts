@@ -117,7 +117,7 @@ export class Dp8390 implements Station, Snapshotable<Dp8390Snapshot> {
     return this.#state;
   }
 
-  /** The reset pin. What is on the cable is finished there, but the chip tells nothing of it. */
+  /** The reset pin. A frame on the cable is finished there, but the chip tells nothing of it; one that waits for the cable is gone. */
   reset(): void {
     const state = this.#state;
     state.started = false;
@@ -127,6 +127,7 @@ export class Dp8390 implements Station, Snapshotable<Dp8390Snapshot> {
     state.remote = "none";
     state.loopback = new Uint8Array(0);
     this.#loopback.cancel();
+    this.#mac.withdraw();
     resetRegisters(state.registers);
     this.#update();
   }
@@ -228,11 +229,17 @@ export class Dp8390 implements Station, Snapshotable<Dp8390Snapshot> {
     this.#transmit();
   }
 
+  /**
+   * A frame on the cable is finished first. One that defers or backs off is lost, without a cause in ISR: step 5 of the overflow's routine
+   * looks for that (section 7.0, "Buffer Ring Overflow").
+   */
   #stop(): void {
     const state = this.#state;
     state.started = false;
-    if (state.transmitting) state.stopping = true;
-    else {
+    if (state.transmitting) {
+      state.stopping = true;
+      this.#mac.withdraw();
+    } else {
       state.registers.CR &= ~CR.TXP;
       state.registers.ISR |= ISR.RST;
     }
@@ -260,6 +267,10 @@ export class Dp8390 implements Station, Snapshotable<Dp8390Snapshot> {
     if (!state.transmitting) {
       // The chip was reset in the meantime, and may have been told to transmit again.
       this.#transmit();
+      return;
+    }
+    if (outcome.withdrawn) {
+      this.#finished(0);
       return;
     }
     const isLooped = state.loopback.length > 0 && outcome.sent;

@@ -25,6 +25,8 @@ export interface Outcome {
   readonly collisions: number;
   /** A collision came after the slot time. */
   readonly late: boolean;
+  /** Not sent because the station withdrew it. */
+  readonly withdrawn: boolean;
 }
 
 export interface MacState {
@@ -32,6 +34,8 @@ export interface MacState {
   frame: Uint8Array;
   collisions: number;
   late: boolean;
+  /** The station withdrew the frame while it was on the cable: no further attempt. */
+  withdrawn: boolean;
   /** When the present attempt began. */
   startedNs: Nanoseconds;
   /** When a signal, own or not, last ended here; −1 before the first. */
@@ -55,6 +59,7 @@ export class Mac implements Snapshotable<MacState> {
     frame: new Uint8Array(0),
     collisions: 0,
     late: false,
+    withdrawn: false,
     startedNs: 0,
     quietSinceNs: -1,
   };
@@ -76,7 +81,18 @@ export class Mac implements Snapshotable<MacState> {
     state.frame = frame;
     state.collisions = 0;
     state.late = false;
+    state.withdrawn = false;
     this.#attempt();
+  }
+
+  /** Gives up the frame unless it is on the cable: then this attempt is its last. */
+  withdraw(): void {
+    const state = this.#state;
+    if (state.phase === "idle") return;
+    state.withdrawn = true;
+    if (state.phase === "sending") return;
+    this.#alarm.cancel();
+    this.#finish(this.#options.done, false);
   }
 
   /** The station passes on what the medium tells it. */
@@ -131,7 +147,7 @@ export class Mac implements Snapshotable<MacState> {
     state.quietSinceNs = clock.now;
     state.collisions++;
     if (clock.now - state.startedNs > medium.bitsNs(SLOT_BITS)) state.late = true;
-    if (state.collisions === MAX_ATTEMPTS) {
+    if (state.collisions === MAX_ATTEMPTS || state.withdrawn) {
       this.#alarm.cancel();
       this.#finish(done, false);
       return;
@@ -145,7 +161,8 @@ export class Mac implements Snapshotable<MacState> {
     const state = this.#state;
     state.phase = "idle";
     state.frame = new Uint8Array(0);
-    done({ sent, collisions: state.collisions, late: state.late });
+    const { collisions, late, withdrawn } = state;
+    done({ sent, collisions, late, withdrawn: withdrawn && !sent });
   }
 
   save(): MacState {

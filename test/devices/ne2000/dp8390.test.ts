@@ -48,6 +48,44 @@ describe("registers", () => {
     expect(card.seen).toHaveLength(1);
   });
 
+  test("a stop command loses the frame that waits for the cable: neither PTX nor TXE tells of it, and it goes out when it is commanded anew", () => {
+    const card = new Bench();
+    card.initialise();
+    card.out(P0.TPSR, 0x40);
+    card.out(P0.TBCR0, 60);
+    card.far.begin(new Uint8Array(64));
+    card.wait(1_000);
+    card.out(P0.CR, TRANSMIT);
+    card.out(P0.CR, STOP);
+    expect(card.in(P0.ISR)).toBe(0x80);
+    card.far.end();
+    card.wait(1_600_000);
+    expect(card.in(P0.ISR)).toBe(0x80);
+    card.out(P0.CR, START);
+    card.wait(1_000_000);
+    expect(card.seen).toHaveLength(0);
+    card.out(P0.CR, TRANSMIT);
+    card.wait(1_000_000);
+    expect(card.in(P0.ISR)).toBe(0x02);
+    expect(card.seen).toHaveLength(1);
+  });
+
+  test("a stopped chip does not try again after a collision", () => {
+    const card = new Bench();
+    card.initialise();
+    card.out(P0.TPSR, 0x40);
+    card.out(P0.TBCR0, 60);
+    card.out(P0.CR, TRANSMIT);
+    card.wait(1_000);
+    card.out(P0.CR, STOP);
+    card.far.begin(new Uint8Array(64));
+    card.wait(2_000);
+    card.far.cut();
+    card.wait(100_000_000);
+    expect(card.in(P0.ISR)).toBe(0x80);
+    expect(card.seen.filter((frame) => frame.length > 60)).toHaveLength(0);
+  });
+
   test("page 1 keeps addresses, page 2 shows what page 0 takes, with unused bits as ones", () => {
     const card = new Bench();
     card.initialise({ rcr: 0x1d });
