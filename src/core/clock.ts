@@ -18,6 +18,23 @@ export interface Alarm {
   cancel(): void;
 }
 
+/** What a device needs of the clock. */
+export interface AlarmClock {
+  readonly now: Nanoseconds;
+  /** Creates an alarm that is not armed. @throws InputError when the name is taken */
+  alarm(name: string, handler: () => void): Alarm;
+}
+
+/** The clock as the devices of one owner see it, of which there are several: the names of their alarms begin with its. */
+export function clockOf(owner: string, clock: AlarmClock): AlarmClock {
+  return {
+    get now() {
+      return clock.now;
+    },
+    alarm: (name, handler) => clock.alarm(`${owner} ${name}`, handler),
+  };
+}
+
 export interface ClockState {
   now: Nanoseconds;
   /** The sequence number that the next `set` takes. */
@@ -32,7 +49,7 @@ interface QueuedAlarm extends Alarm {
   sequence: number;
 }
 
-export class Clock implements Snapshotable<ClockState> {
+export class Clock implements AlarmClock, Snapshotable<ClockState> {
   #now: Nanoseconds = 0;
   #sequence = 0;
   #advancing = false;

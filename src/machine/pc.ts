@@ -1,7 +1,7 @@
 // Part: a PC domain put together: the board's chips in the hypervisor and in the device model, and what comes out of them as text.
 
 import { MmioBus, PortBus } from "../core/bus.ts";
-import type { Clock } from "../core/clock.ts";
+import { type Clock, clockOf } from "../core/clock.ts";
 import { assert } from "../core/errors.ts";
 import type { IrqLine } from "../core/irq.ts";
 import type { RandomStreams } from "../core/random.ts";
@@ -66,7 +66,7 @@ export class Pc implements Snapshotable<PcTextState> {
       emit({ kind: "device-output", at: clock.now, domain: domid, device, data: Uint8Array.of(byte) });
     this.platform = new PcPlatform(
       {
-        clock,
+        clock: clockOf(config.name, clock),
         buses: { hypervisor: host.inHypervisor, "device-model": buses },
         memory: host.memory,
         mapSegment: ({ address, size, reads, writes }) => host.mapBiosArea(address, size, reads, writes),
@@ -137,7 +137,7 @@ export class Pc implements Snapshotable<PcTextState> {
   /** Adds all parts, in the order in which they are to be loaded. */
   register(name: string, registry: SnapshotRegistry): void {
     registry.register(`device model ${name}`, 1, this.#deviceModel);
-    this.platform.registerParts(registry);
+    this.platform.registerParts(name, registry);
     for (const card of this.#cards) registry.register(`card ${card.name}`, 1, card.card);
     registry.register(`text ${name}`, 1, this);
   }

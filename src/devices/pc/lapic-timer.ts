@@ -1,6 +1,6 @@
 // Part: the timer of the local APIC (SDM Vol. 3 §11.5.4): one shot or periodic, with its divider. Not modelled: TSC deadline.
 
-import type { Alarm, Clock } from "../../core/clock.ts";
+import type { Alarm, AlarmClock } from "../../core/clock.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { adoptState, copyState } from "./chip-state.ts";
 
@@ -19,12 +19,12 @@ export interface LapicTimerState {
 }
 
 export class LapicTimer implements Snapshotable<LapicTimerState> {
-  readonly #clock: Clock;
+  readonly #clock: AlarmClock;
   readonly #alarm: Alarm;
   readonly #expired: () => void;
   #state: LapicTimerState = { initialCount: 0, divide: 0, periodic: false, countFrom: 0, expired: false };
 
-  constructor(clock: Clock, expired: () => void) {
+  constructor(clock: AlarmClock, expired: () => void) {
     this.#clock = clock;
     this.#expired = expired;
     this.#alarm = clock.alarm("local apic timer", () => this.#expire());

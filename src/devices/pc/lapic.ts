@@ -3,7 +3,7 @@
 // nowhere), NMI, SMI and INIT delivery, logical destinations beyond the flat model, thermal and performance sources.
 
 import type { AccessWidth, BusDevice } from "../../core/bus.ts";
-import type { Clock } from "../../core/clock.ts";
+import type { AlarmClock } from "../../core/clock.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { adoptState, copyState } from "./chip-state.ts";
 import { LapicTimer, type LapicTimerState } from "./lapic-timer.ts";
@@ -81,7 +81,7 @@ export interface LapicSnapshot extends LapicState {
 }
 
 export interface LapicWires {
-  readonly clock: Clock;
+  readonly clock: AlarmClock;
   /** Whether an interrupt can be delivered may have changed. */
   readonly changed: () => void;
   /** A level-triggered interrupt has been handled. */

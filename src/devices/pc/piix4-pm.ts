@@ -4,7 +4,7 @@
 // SMBus, general purpose events, the device monitors, sleep states other than soft off.
 
 import type { AccessWidth, BusDevice } from "../../core/bus.ts";
-import type { Alarm, Clock } from "../../core/clock.ts";
+import type { Alarm, AlarmClock } from "../../core/clock.ts";
 import type { IrqSource } from "../../core/irq.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { inverse, ratio, scaleCeil, scaleFloor } from "../../core/units.ts";
@@ -91,7 +91,7 @@ export interface Piix4PmState {
 }
 
 export interface Piix4PmWires {
-  readonly clock: Clock;
+  readonly clock: AlarmClock;
   /** The SCI, IRQ 9. */
   readonly sci: IrqSource;
   /** Software turns the power off. */

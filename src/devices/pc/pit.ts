@@ -2,7 +2,7 @@
 // Reference, "System Timers"; 82371SB section 2.5.6). Counter 0 drives IRQ 0, counter 1 the memory refresh, counter 2 the speaker; port 61h has
 // counter 2's gate and output. Not modelled: sound, NMI sources behind port 61h.
 
-import type { Alarm, Clock } from "../../core/clock.ts";
+import type { Alarm, AlarmClock } from "../../core/clock.ts";
 import { InputError } from "../../core/errors.ts";
 import type { IrqSource } from "../../core/irq.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
@@ -35,13 +35,13 @@ export interface PitState {
 }
 
 export interface PitWires {
-  readonly clock: Clock;
+  readonly clock: AlarmClock;
   readonly irq0: IrqSource;
 }
 
 export class Pit implements ByteChip, Snapshotable<PitState> {
   readonly name = "8254 PIT";
-  readonly #clock: Clock;
+  readonly #clock: AlarmClock;
   readonly #irq0: IrqSource;
   readonly #alarm: Alarm;
   #state: PitState = {

@@ -2,7 +2,7 @@
 // The platform knows no hypervisor: what reaches outside it are the wires it is given.
 
 import type { BusDevice, MmioBus, PortBus } from "../../core/bus.ts";
-import type { Clock } from "../../core/clock.ts";
+import type { AlarmClock } from "../../core/clock.ts";
 import { assert, InputError } from "../../core/errors.ts";
 import { IrqLine, type IrqSource } from "../../core/irq.ts";
 import type { Snapshotable, SnapshotRegistry } from "../../core/snapshot.ts";
@@ -46,7 +46,7 @@ export interface PlaceBuses {
 }
 
 export interface PlatformWires {
-  readonly clock: Clock;
+  readonly clock: AlarmClock;
   readonly buses: Readonly<Record<Place, PlaceBuses>>;
   /** The guest's memory for bus masters. */
   readonly memory: PhysicalMemory;
@@ -305,9 +305,10 @@ export class PcPlatform {
     return this.#lapic.acknowledge();
   }
 
-  /** Adds the platform's parts, before those of cards, whose interrupt pins the lines keep. */
-  registerParts(registry: SnapshotRegistry): void {
-    for (const { name, part, digest } of this.#parts) registry.register(`pc ${name}`, STATE_VERSION, part, digest);
+  /** Adds the platform's parts, whose names begin with their owner's, before those of cards, whose interrupt pins the lines keep. */
+  registerParts(owner: string, registry: SnapshotRegistry): void {
+    for (const { name, part, digest } of this.#parts)
+      registry.register(`${owner} ${name}`, STATE_VERSION, part, digest);
   }
 }
 

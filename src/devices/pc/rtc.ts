@@ -2,7 +2,7 @@
 // ports 70h and 71h. Time is the virtual clock's. Registers are counted up once a second as the chip does it, in the format that is set,
 // so nonsense that a guest writes counts on as nonsense. Not modelled: daylight saving, square-wave output, NMI mask (bit 7 of port 70h).
 
-import type { Alarm, Clock } from "../../core/clock.ts";
+import type { Alarm, AlarmClock } from "../../core/clock.ts";
 import type { IrqSource } from "../../core/irq.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { KIB, MIB, NS_PER_MS, NS_PER_SECOND, NS_PER_US, ratio, scaleCeil, scaleFloor } from "../../core/units.ts";
@@ -90,7 +90,7 @@ export interface RtcOptions {
 }
 
 export interface RtcWires {
-  readonly clock: Clock;
+  readonly clock: AlarmClock;
   readonly irq8: IrqSource;
 }
 
@@ -98,7 +98,7 @@ const toBcd = (value: number): number => (Math.floor(value / 10) << 4) | (value 
 
 export class Rtc implements ByteChip, Snapshotable<RtcState> {
   readonly name = "MC146818 RTC";
-  readonly #clock: Clock;
+  readonly #clock: AlarmClock;
   readonly #irq8: IrqSource;
   readonly #update: Alarm;
   readonly #periodic: Alarm;

@@ -2,7 +2,7 @@
 // time-out, transmission and reception at the programmed speed, interrupt identification, loopback. OUT2 gates the interrupt as on a PC.
 // The other end is always ready: CTS, DSR and DCD are on. Not modelled: parity and framing errors, break detection, DMA signals.
 
-import type { Alarm, Clock } from "../../core/clock.ts";
+import type { Alarm, AlarmClock } from "../../core/clock.ts";
 import type { IrqSource } from "../../core/irq.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { ratio, scaleCeil } from "../../core/units.ts";
@@ -59,7 +59,7 @@ export interface UartState {
 export type TransmitTime = "line" | "instant";
 
 export interface UartWires {
-  readonly clock: Clock;
+  readonly clock: AlarmClock;
   readonly irq: IrqSource;
   /** A byte has left the transmitter. */
   readonly transmit: (byte: number) => void;

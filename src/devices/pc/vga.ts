@@ -2,7 +2,7 @@
 // the display memory show. Starts in mode 3, 80×25 color text, as a VGA BIOS leaves it, so that a guest without one has a screen.
 // Not modelled: graphics modes as pictures (registers and memory behave), VBE extensions, vertical interrupts, light pen.
 
-import type { Clock } from "../../core/clock.ts";
+import type { AlarmClock } from "../../core/clock.ts";
 import { digest64 } from "../../core/digest.ts";
 import { encodePlain } from "../../core/plain-data.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
@@ -109,7 +109,7 @@ export interface TextScreen {
 export class Vga implements ByteChip, Snapshotable<VgaState> {
   readonly name = "VGA";
   readonly memory: VgaMemory;
-  readonly #clock: Clock;
+  readonly #clock: AlarmClock;
   /** Of the planes, which are large, while nobody writes to them. */
   #planesDigest: bigint | undefined;
   #state: VgaState = {
@@ -131,7 +131,7 @@ export class Vga implements ByteChip, Snapshotable<VgaState> {
     planes: new Uint8Array(4 * PLANE_SIZE),
   };
 
-  constructor(clock: Clock) {
+  constructor(clock: AlarmClock) {
     this.#clock = clock;
     this.memory = new VgaMemory(
       () => this.#state,

@@ -73,7 +73,7 @@ export class Rig {
         bootDevices: ["disk", "floppy", "cdrom"],
       },
     );
-    this.platform.registerParts(this.snapshots);
+    this.platform.registerParts("pc", this.snapshots);
     this.snapshots.register("clock", 1, this.clock);
   }
 

@@ -1,0 +1,142 @@
+// PCs in a machine: several on one cable, and saved in the middle of what they do.
+
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { nodeImages } from "../../src/cli/host/images.ts";
+import { packageRoot } from "../../src/cli/host/package.ts";
+import { encodePlain } from "../../src/core/plain-data.ts";
+import { NS_PER_MS, NS_PER_SECOND } from "../../src/core/units.ts";
+import { completeConfig, type MachineConfig } from "../../src/machine/config.ts";
+import { Images } from "../../src/machine/images.ts";
+import { Machine } from "../../src/machine/machine.ts";
+import type { EventOf, TraceEvent } from "../../src/trace/events.ts";
+
+const load = nodeImages(packageRoot);
+const packagesAreThere = existsSync(join(packageRoot, "guests", ".cache", "usr"));
+
+interface Rig {
+  readonly machine: Machine;
+  readonly events: TraceEvent[];
+  of<K extends TraceEvent["kind"]>(kind: K): EventOf<K>[];
+}
+
+function start(config: MachineConfig, images: Images): Rig {
+  const events: TraceEvent[] = [];
+  const machine = new Machine(completeConfig(config), images, "hvm", (event) => events.push(event));
+  return { machine, events, of: (kind) => events.filter((event) => event.kind === kind) as never };
+}
+
+function step(machine: Machine, steps: number): void {
+  for (let count = 0; count < steps && machine.step(); count++);
+}
+
+/** Saves after `stop` steps, goes on for `more`, and compares with a machine that was loaded from what was saved. */
+function goesOn(config: MachineConfig, images: Images, stop: number, more: number): void {
+  const first = start(config, images);
+  step(first.machine, stop);
+  const saved = first.machine.save();
+  const second = start(config, images);
+  second.machine.load(saved);
+  expect(Buffer.compare(encodePlain(second.machine.save()), encodePlain(saved))).toBe(0);
+  expect(second.machine.stateDigest()).toEqual(first.machine.stateDigest());
+  const [before, built] = [first.events.length, second.events.length];
+  step(first.machine, more);
+  step(second.machine, more);
+  expect(first.events.length - before).toBeGreaterThan(more);
+  expect(second.events.length - built).toBe(first.events.length - before);
+  for (const [index, event] of second.events.slice(built).entries())
+    expect(event).toEqual(first.events[before + index]);
+  expect(second.machine.stateDigest()).toEqual(first.machine.stateDigest());
+}
+
+const TESTER = { name: "tester", address: "52:54:00:00:00:01", ip: "10.0.0.1" };
+const PINGS = 20;
+const SIZES = Array.from({ length: PINGS }, (_, index) => 40 * index);
+const GUESTS = ["10.0.0.2", "10.0.0.3"] as const;
+
+/** Two guests of ne2000-echo, one with the card on ISA and one on PCI, each pinged by a host of its own. */
+const TWO_PCS: MachineConfig = {
+  domains: GUESTS.map((ip, index) => ({
+    name: `pc${index}`,
+    kernel: "guest",
+    commandLine: `ip=${ip}`,
+    memoryMiB: 2,
+    board: {
+      kind: "pc",
+      nics: [{ model: index === 0 ? "ne2000-isa" : "rtl8029", address: `52:54:00:00:01:0${index}` }],
+    },
+  })),
+  network: {
+    hosts: GUESTS.map((ip, index) => ({
+      ...TESTER,
+      name: `tester${index}`,
+      address: `52:54:00:00:00:0${index}`,
+      ip: `10.0.0.${100 + index}`,
+      ping: { to: ip, sizes: SIZES, startNs: 20 * NS_PER_MS, intervalNs: 3 * NS_PER_MS },
+    })),
+  },
+  timeLimitNs: 200 * NS_PER_MS,
+};
+const echoImages = new Images({ guest: { guest: "ne2000-echo" } }, load);
+
+describe("two PCs on one LAN", () => {
+  it("each answer the pings that are for them, by interrupts on lines of their own", () => {
+    const { machine, of } = start(TWO_PCS, echoImages);
+    while (machine.step());
+    expect(machine.serial("pc0")).toContain("NE2000 at 0x300, IRQ 9");
+    expect(machine.serial("pc1")).toContain("RTL8029");
+    for (const host of ["tester0", "tester1"]) {
+      expect(machine.pings(host)).toMatchObject({ answers: SIZES.map(() => 1), wrong: 0 });
+    }
+    const lines = new Set(of("irq-line").map(({ line }) => line));
+    expect([...lines].sort()).toEqual(["dom1 INTR", "dom1 irq 9", "dom2 INTR", "dom2 gsi 28", "dom2 irq 11"]);
+  });
+
+  it("go on from a snapshot as if it had not been taken", () => goesOn(TWO_PCS, echoImages, 4_000, 3_000), 30_000);
+});
+
+const SEABIOS: MachineConfig = {
+  domains: [
+    {
+      name: "pc",
+      memoryMiB: 16,
+      board: {
+        kind: "pc",
+        firmware: "seabios",
+        optionRoms: { "vgaroms/vgabios.bin": "vgabios" },
+        nics: [{ model: "rtl8029", address: "52:54:00:12:34:56" }],
+      },
+    },
+  ],
+  nsPerInstruction: [100, 1],
+  timeLimitNs: 30 * NS_PER_SECOND,
+};
+
+describe.skipIf(!packagesAreThere)("SeaBIOS on a PC", () => {
+  const images = () =>
+    new Images(
+      {
+        seabios: { package: "seabios", path: "usr/share/seabios/bios-256k.bin" },
+        vgabios: { package: "seabios", path: "usr/share/seabios/vgabios-stdvga.bin" },
+      },
+      load,
+    );
+
+  it.each([500, 8_000])(
+    "goes on from a snapshot after %i steps as if it had not been taken",
+    (stop) => goesOn(SEABIOS, images(), stop, 5_000),
+    60_000,
+  );
+
+  it("runs from its ROM until it has unlocked RAM in front of it, and locks it in the end", () => {
+    const { machine, of } = start(SEABIOS, images());
+    while (machine.now < NS_PER_SECOND && machine.step());
+    const last = of("bios-area").filter(({ address }) => address === 0xf_0000);
+    expect(last.map(({ readsRam, writesRam }) => [readsRam, writesRam])).toEqual([
+      [true, true],
+      [true, false],
+    ]);
+    expect(machine.debugConsole("pc")).toContain("SeaBIOS (version");
+  }, 60_000);
+});
