@@ -113,6 +113,7 @@ const LINK = settings({
   bitsPerSecond: optional(integer),
   latencyNs: optional(integer),
   fullDuplex: optional(flag),
+  maxFrame: optional(integer),
   faults: optional(tableOf(integer)),
 });
 

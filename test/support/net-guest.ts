@@ -28,6 +28,7 @@ export interface NetOptions {
   readonly rate?: Rate;
   readonly interfaces?: number;
   readonly bitsPerSecond?: number;
+  readonly maxFrame?: number;
 }
 
 /** A station that keeps what it hears. */
@@ -43,7 +44,7 @@ export class NetMachine {
   readonly vifs: Vif[] = [];
   readonly peers: Peer[] = [];
 
-  constructor({ rate, interfaces = 1, bitsPerSecond = 1_000_000_000 }: NetOptions = {}) {
+  constructor({ rate, interfaces = 1, bitsPerSecond = 1_000_000_000, maxFrame = 1518 }: NetOptions = {}) {
     const { xen } = this;
     const guest = xen.guest("first");
     this.store = new StoreGuest(guest);
@@ -51,7 +52,7 @@ export class NetMachine {
     const emit = xen.events.push.bind(xen.events);
     for (let device = 0; device < interfaces; device++) {
       const random = (name: string) => xen.random.stream(`${name} ${device}`);
-      const options = { bitsPerSecond, latencyNs: 500, fullDuplex: true };
+      const options = { bitsPerSecond, latencyNs: 500, fullDuplex: true, maxFrame };
       const link = new Link(`vif ${device}`, { clock, random: random("link"), emit }, options);
       const vif = new Vif(xen.hypervisor.backendHost(xen.xenstore.client()), {
         frontDomid: guest.domid,

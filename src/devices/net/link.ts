@@ -8,7 +8,7 @@ import type { RandomStream } from "../../core/random.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { type Nanoseconds, NS_PER_SECOND, type Ratio, ratio, scaleCeil } from "../../core/units.ts";
 import type { Emit } from "../../trace/events.ts";
-import { PREAMBLE_SIZE } from "./ethernet.ts";
+import { FCS_SIZE, MAX_FRAME, PREAMBLE_SIZE } from "./ethernet.ts";
 import type { Medium, Station } from "./medium.ts";
 
 /** Each rate is in parts per million of the frames. */
@@ -28,11 +28,16 @@ export interface LinkOptions {
   readonly bitsPerSecond: number;
   readonly latencyNs: Nanoseconds;
   readonly fullDuplex: boolean;
+  /** The longest frame, with its check sequence, that stations on it take; 1518 without it. */
+  readonly maxFrame?: number;
   readonly faults?: LinkFaults;
 }
 
 /** 10BASE-T over a few metres of cable. */
 export const TEN_MEGABIT: LinkOptions = { bitsPerSecond: 10_000_000, latencyNs: 500, fullDuplex: false };
+
+/** 64 KiB, as much as a para-virtual interface hands over at once (XEN_NETIF_MAX_TX_SIZE), and the check sequence. */
+const LONGEST_FRAME = 0xffff + FCS_SIZE;
 
 const MILLION = 1_000_000;
 
@@ -83,7 +88,7 @@ export class Link implements Snapshotable<LinkState> {
   readonly #stations: (Station | undefined)[] = [undefined, undefined];
   #state: LinkState = { frames: 0, directions: [newDirection(), newDirection()] };
 
-  /** @throws InputError on a bandwidth, latency or rate that is none */
+  /** @throws InputError on a bandwidth, latency, rate or length that is none */
   constructor(name: string, wires: LinkWires, options: LinkOptions) {
     this.name = name;
     this.#wires = wires;
@@ -94,6 +99,10 @@ export class Link implements Snapshotable<LinkState> {
         throw new InputError(`${key} is ${value}, not an integer from 0 to ${maximum}`, `link ${name}`);
       }
     }
+    const { maxFrame = MAX_FRAME } = options;
+    if (!Number.isInteger(maxFrame) || maxFrame < MAX_FRAME || maxFrame > LONGEST_FRAME) {
+      throw new InputError(`maxFrame is ${maxFrame}, not ${MAX_FRAME} to ${LONGEST_FRAME}`, `link ${name}`);
+    }
     this.#bit = ratio(NS_PER_SECOND, options.bitsPerSecond);
     this.#alarm = wires.clock.alarm(`link ${name}`, () => this.#arrive());
     this.ends = [this.#end(0), this.#end(1)];
@@ -103,6 +112,7 @@ export class Link implements Snapshotable<LinkState> {
     const carrier = () => this.#state.directions[1 - index]!.carrier;
     return {
       fullDuplex: this.#options.fullDuplex,
+      maxFrame: this.#options.maxFrame ?? MAX_FRAME,
       get carrier() {
         return carrier();
       },

@@ -15,6 +15,8 @@ export interface Station {
 
 export interface Medium {
   readonly fullDuplex: boolean;
+  /** The longest frame, with its check sequence, that stations take from it. */
+  readonly maxFrame: number;
   /** The other end's signal is on the cable here. */
   readonly carrier: boolean;
   /** How long so many bits take. */

@@ -1,11 +1,11 @@
 // Part: a station as switches and hosts have it: a transmitter with a queue, and a receiver that drops what is damaged, as store-and-forward
-// bridges do (IEEE 802.1Q-2018, section 8.6): a wrong check sequence, frames below 64 and above 1518 bytes.
+// bridges do (IEEE 802.1Q-2018, section 8.6): a wrong check sequence, frames below 64 bytes and longer than the cable takes.
 
 import type { Clock } from "../../core/clock.ts";
 import { InputError } from "../../core/errors.ts";
 import type { RandomStream } from "../../core/random.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
-import { checkSequenceIsGood, MAX_FRAME, MIN_FRAME } from "./ethernet.ts";
+import { checkSequenceIsGood, MIN_FRAME } from "./ethernet.ts";
 import { Mac, type MacState } from "./mac.ts";
 import type { Medium, Station } from "./medium.ts";
 
@@ -49,6 +49,11 @@ export class Port implements Station, Snapshotable<PortState> {
     medium.attach(this);
   }
 
+  /** The longest frame, with its check sequence, that it takes. */
+  get maxFrame(): number {
+    return this.#wires.medium.maxFrame;
+  }
+
   /** Whether `send` would take a frame. */
   get hasRoom(): boolean {
     return !this.#mac.busy || this.#queue.length < MAX_QUEUED;
@@ -73,7 +78,7 @@ export class Port implements Station, Snapshotable<PortState> {
   }
 
   receive(frame: Uint8Array): void {
-    if (frame.length >= MIN_FRAME && frame.length <= MAX_FRAME && checkSequenceIsGood(frame))
+    if (frame.length >= MIN_FRAME && frame.length <= this.maxFrame && checkSequenceIsGood(frame))
       this.#wires.receive(frame);
     else this.#damaged++;
   }

@@ -82,6 +82,17 @@ export function decodeTxRequest(slot: Uint8Array): TxRequest {
   };
 }
 
+export function encodeTxRequest({ ref, offset, flags, id, size }: TxRequest): Uint8Array {
+  const bytes = new Uint8Array(TX_SLOT);
+  const view = viewOf(bytes);
+  view.setUint32(0, ref, true);
+  view.setUint16(4, offset, true);
+  view.setUint16(6, flags, true);
+  view.setUint16(8, id, true);
+  view.setUint16(10, size, true);
+  return bytes;
+}
+
 export function decodeTxResponse(slot: Uint8Array): TxResponse {
   const view = viewOf(slot);
   return { id: view.getUint16(0, true), status: view.getInt16(2, true) };
@@ -98,6 +109,14 @@ export function encodeTxResponse({ id, status }: TxResponse): Uint8Array {
 export function decodeRxRequest(slot: Uint8Array): RxRequest {
   const view = viewOf(slot);
   return { id: view.getUint16(0, true), ref: view.getUint32(4, true) };
+}
+
+export function encodeRxRequest({ id, ref }: RxRequest): Uint8Array {
+  const bytes = new Uint8Array(RX_SLOT);
+  const view = viewOf(bytes);
+  view.setUint16(0, id, true);
+  view.setUint32(4, ref, true);
+  return bytes;
 }
 
 export function decodeRxResponse(slot: Uint8Array): RxResponse {
@@ -122,6 +141,15 @@ export function encodeRxResponse({ id, offset, flags, status }: RxResponse): Uin
 
 export function decodeExtraInfo(slot: Uint8Array): ExtraInfo {
   return { type: slot[0]!, flags: slot[1]!, data: slot.slice(2, 8) };
+}
+
+/** As it stands in a slot of the transmit ring. */
+export function encodeExtraInfo({ type, flags, data }: ExtraInfo): Uint8Array {
+  const bytes = new Uint8Array(TX_SLOT);
+  bytes[0] = type;
+  bytes[1] = flags;
+  bytes.set(data, 2);
+  return bytes;
 }
 
 export function gsoOf({ data }: ExtraInfo): GsoInfo {

@@ -19,6 +19,8 @@ const MAX_QUEUED = RING_SIZE;
 export interface ReceiverFeatures {
   /** feature-rx-notify. */
   notifies: boolean;
+  /** feature-sg: a frame may take several slots. */
+  gathers: boolean;
   /** No feature-no-csum-offload: it reads NETRXF_data_validated. */
   offload: boolean;
 }
@@ -32,7 +34,7 @@ export class Receiver {
   readonly #context: VifContext;
   readonly #alarm: Alarm;
   #ring: ObservedRing | undefined;
-  #features: ReceiverFeatures = { notifies: false, offload: false };
+  #features: ReceiverFeatures = { notifies: false, gathers: false, offload: false };
   /** Frames without check sequence, and when they are given up. */
   #queue: { frame: Uint8Array; dueNs: Nanoseconds }[] = [];
 
@@ -56,6 +58,8 @@ export class Receiver {
   take(frame: Uint8Array): void {
     const { host } = this.#context;
     if (this.#ring === undefined) this.#context.drop(true, frame.length, "no carrier");
+    else if (frame.length > PAGE_SIZE && !this.#features.gathers)
+      this.#context.drop(true, frame.length, "longer than a page, and no feature-sg");
     else if (this.#queue.length >= MAX_QUEUED) this.#context.drop(true, frame.length, "queue full");
     else {
       const patienceNs = this.#features.notifies ? DRAIN_NS : DRAIN_WITHOUT_NOTIFY_NS;

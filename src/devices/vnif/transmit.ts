@@ -3,7 +3,7 @@
 // allows no more.
 
 import type { Alarm } from "../../core/clock.ts";
-import { FCS_SIZE, MAX_FRAME, MIN_FRAME, withCheckSequence } from "../net/ethernet.ts";
+import { FCS_SIZE, MIN_FRAME, withCheckSequence } from "../net/ethernet.ts";
 import type { Port } from "../net/port.ts";
 import type { ObservedRing } from "../split/observed-ring.ts";
 import { nextRequest, type VifContext } from "./context.ts";
@@ -121,9 +121,9 @@ export class Transmitter {
     if ((flags & TXF.csum_blank) !== 0 && !fillChecksum(frame))
       return drop(RSP.ERROR, "blank checksum of no TCP or UDP");
     const gso = extras.findLast(({ type }) => type === EXTRA.GSO);
-    const frames = gso === undefined || fits(frame) ? [frame] : segment(frame, gsoOf(gso).size);
+    const frames = gso === undefined || this.#fits(frame) ? [frame] : segment(frame, gsoOf(gso).size);
     if (frames === undefined) return drop(RSP.ERROR, "no TCP packet to be segmented, or into too many parts");
-    if (!frames.every(fits)) return drop(RSP.DROPPED, "longer than the cable takes");
+    if (!frames.every((each) => this.#fits(each))) return drop(RSP.DROPPED, "longer than the cable takes");
     for (const each of frames) this.#outgoing.push(onCable(each));
     return RSP.OKAY;
   }
@@ -149,6 +149,10 @@ export class Transmitter {
     else if (this.#multicast.size < MAX_MULTICAST) this.#multicast.add(address);
     else return this.#multicast.has(address);
     return true;
+  }
+
+  #fits(frame: Uint8Array): boolean {
+    return frame.length + FCS_SIZE <= this.#port.maxFrame;
   }
 
   #sendOut(): void {
@@ -180,10 +184,6 @@ function gsoProblem(extras: readonly ExtraInfo[]): string | undefined {
     if (size === 0) return "GSO size must not be zero";
   }
   return undefined;
-}
-
-function fits(frame: Uint8Array): boolean {
-  return frame.length + FCS_SIZE <= MAX_FRAME;
 }
 
 /** Padded to the least length, with its check sequence. */

@@ -7,7 +7,7 @@ import { InputError } from "../../core/errors.ts";
 import type { RandomStream } from "../../core/random.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import type { BackendHost, GrantMapping } from "../../xen/backend-host.ts";
-import { FCS_SIZE } from "../net/ethernet.ts";
+import { FCS_SIZE, HEADER_SIZE } from "../net/ethernet.ts";
 import type { Medium } from "../net/medium.ts";
 import { Port, type PortState } from "../net/port.ts";
 import { BackendEnd, type BackendEndOptions } from "../split/backend-end.ts";
@@ -128,9 +128,9 @@ export class Vif implements Snapshotable<VifState> {
 
   /** Writes the nodes of both ends, as a toolstack does for a new interface, and offers it. */
   plug(): void {
-    const { device, address, rate } = this.#options;
+    const { device, address, rate, medium } = this.#options;
     this.#end.plug(
-      { handle: device, mac: address, mtu: 1500 },
+      { handle: device, mac: address, mtu: medium.maxFrame - HEADER_SIZE - FCS_SIZE },
       {
         handle: device,
         mac: address,
@@ -172,6 +172,7 @@ export class Vif implements Snapshotable<VifState> {
     }
     const features = {
       notifies: end.frontText("feature-rx-notify") === "1",
+      gathers: end.frontText("feature-sg") === "1",
       offload: (end.frontText("feature-no-csum-offload") ?? "0") === "0",
     };
     this.#attach(mappings, ports, features);

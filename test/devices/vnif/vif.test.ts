@@ -186,6 +186,18 @@ describe("transmitting", () => {
     expect(front.machine.drops()).toEqual(["longer than the cable takes"]);
   });
 
+  test("a cable that takes large frames gets them as they are", () => {
+    const front = connected({ maxFrame: 65_539 });
+    const frame = anyFrame(65_535);
+    for (let from = 0; from < frame.length; from += 4096) {
+      const part = frame.subarray(from, from + 4096);
+      const flags = from + 4096 < frame.length ? MORE_DATA : 0;
+      front.put({ ref: front.page(from / 4096, part), size: from === 0 ? frame.length : part.length, flags });
+    }
+    expect(front.statuses()).toEqual(Array.from({ length: 16 }, () => OKAY));
+    expect(front.machine.heard()).toEqual([frame]);
+  });
+
   test.each([
     ["of no known type", [[9, [], 0]], ["extra info of no known type"]],
     ["of type none", [[0, [], 0]], ["extra info of no known type"]],
@@ -438,6 +450,28 @@ describe("receiving", () => {
       front.machine.xen.settle();
       expect(front.received().map((response) => response.flags)).toEqual(flags);
     }
+  });
+
+  test("a frame longer than a page takes several, if the front end gathers them", () => {
+    const frame = anyFrame(9000);
+    const front = connected({ maxFrame: 9018 });
+    front.post(0, 2);
+    front.machine.send(frame);
+    front.machine.xen.settle(1_000_000);
+    expect(front.received()).toEqual([]);
+    front.post(2, 1);
+    front.machine.xen.settle(1_000_000);
+    const parts = front.received();
+    expect(parts.map(({ flags, status }) => [flags, status])).toEqual([
+      [MORE_DATA, 4096],
+      [MORE_DATA, 4096],
+      [0, 808],
+    ]);
+    expect(Buffer.concat(parts.map(({ id, status }) => front.data(id, status)))).toEqual(Buffer.from(frame));
+    const plain = new NetFront(new NetMachine({ maxFrame: 9018 })).connect({ features: { "request-rx-copy": 1 } });
+    plain.machine.send(frame);
+    plain.machine.xen.settle(1_000_000);
+    expect(plain.machine.drops()).toEqual(["longer than a page, and no feature-sg"]);
   });
 
   test("multicast goes through the filter that the front end asked for", () => {
