@@ -32,6 +32,9 @@ build first-light pvh_entry $runtime lib/exceptions.S lib/descriptors.c first-li
 # shellcheck disable=SC2086
 build ne2000-echo multiboot_entry $runtime lib/exceptions.S lib/descriptors.c lib/multiboot.S lib/options.c ne2000-echo/*.c
 
+# shellcheck disable=SC2086
+build hvm-interrupts pvh_entry $runtime lib/exceptions.S lib/descriptors.c hvm-interrupts/*.c
+
 # The benchmark guests, each with the facts about its workload as constants. BENCH_EXTRA: further flags, for verify.sh.
 . bench/counts.sh
 

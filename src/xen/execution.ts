@@ -70,6 +70,8 @@ export class Execution {
     if (exit.reason === EXIT.EXTERNAL_INTERRUPT) return false;
     exit.qualification = vmx.vmread(VMCS.EXIT_QUALIFICATION);
     followTime();
+    // The guest may have taken its events: the line has to be down when it ends the interrupt (Xen's hvm_maybe_deassert_evtchn_irq).
+    if (vcpu.domain.callbackLine) this.followCallbackLine(vcpu);
     if (exit.reason >= ENTRY_FAILURE) this.#entryFailed(vcpu);
     else this.#dispatch(vcpu);
     return true;

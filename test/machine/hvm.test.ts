@@ -96,6 +96,49 @@ describe("two PCs on one LAN", () => {
   it("go on from a snapshot as if it had not been taken", () => goesOn(TWO_PCS, echoImages, 4_000, 3_000), 30_000);
 });
 
+describe("a guest in an HVM domain", () => {
+  it("is woken from HLT by timers through each controller, and by events through each kind of callback", () => {
+    const config: MachineConfig = {
+      domains: [
+        {
+          name: "pc",
+          kernel: "guest",
+          memoryMiB: 2,
+          board: { kind: "pc", showsXen: true, xenPlatform: true },
+        },
+      ],
+      timeLimitNs: NS_PER_SECOND,
+    };
+    const { machine, of } = start(config, new Images({ guest: { guest: "hvm-interrupts" } }, load));
+    while (machine.step());
+    expect(machine.serial("pc").replaceAll("\r", "").trimEnd().split("\n")).toEqual([
+      "PIT by the 8259 pair: 3 interrupts",
+      "PIT by the I/O APIC: 3 interrupts",
+      "local APIC timer: 1 interrupts",
+      "events by GSI 5: 3 interrupts",
+      "events by the platform device's INTA# and its link: 3 interrupts",
+      "events by the platform device's INTA# and the I/O APIC: 3 interrupts",
+      "events by a vector: 3 interrupts",
+      "events by the vCPU's own vector: 3 interrupts",
+      "done",
+    ]);
+    expect(machine.ended("pc")).toBe("poweroff");
+    expect(of("irq-delivery").map(({ vector }) => vector)).toEqual(
+      [0x20, 0x40, 0x41, 0x25, 0x2a, 0x42, 0x43, 0x44].flatMap((vector) =>
+        new Array(vector === 0x41 ? 1 : 3).fill(vector),
+      ),
+    );
+    const levels = (line: string) =>
+      of("irq-line")
+        .filter((event) => event.line === line)
+        .map(({ level }) => level);
+    const thrice = [true, false, true, false, true, false];
+    expect(levels("dom1 irq 5")).toEqual(thrice);
+    expect(levels("dom1 irq 10")).toEqual([...thrice, ...thrice]);
+    expect(levels("dom1 gsi 24")).toEqual([...thrice, ...thrice]);
+  });
+});
+
 const SEABIOS: MachineConfig = {
   domains: [
     {
