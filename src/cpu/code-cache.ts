@@ -17,6 +17,7 @@ import {
   RECORD_END,
   RECORD_STRIDE,
   SCRATCH_RECORD,
+  STUB,
 } from "./layout.ts";
 import { SLOW_NAMES } from "./opcodes.ts";
 
@@ -124,6 +125,7 @@ export class CodeCache {
         return first;
       }
       this.#fill(record, offset);
+      if (count > 0) this.#fuse(record);
       this.#markLines(page, offset, this.#decoder.length);
       offset += this.#decoder.length;
       // A slow function goes on by lookup; nothing follows a jump.
@@ -163,10 +165,28 @@ export class CodeCache {
     words[word + (RECORD.immediate >> 2)] = decoder.immediate;
     words[word + (RECORD.segment >> 2)] = decoder.segment;
     words[word + (RECORD.mask >> 2)] = decoder.mask;
-    words[word + (RECORD.link >> 2)] = 0;
+    words[word + (RECORD.link >> 2)] = record + STUB;
+    if (decoder.variant.linked) {
+      words[word + ((STUB + RECORD.handler) >> 2)] = SPECIAL.link;
+      words[word + ((STUB + RECORD.offset) >> 2)] = decoder.immediate;
+    }
     words[word + (RECORD.opcode >> 2)] = decoder.number | ((decoder.modrm & 0xff) << 16) | (decoder.bits << 24);
     words[word + (RECORD.immediate2 >> 2)] = decoder.immediate2;
     words[word + (RECORD.slow >> 2)] = slowIndex.get(slow === "" ? (opcode?.name ?? "") : slow) ?? 0;
+  }
+
+  /** Has the record before this one in the run execute this one too, where there is a handler for both. */
+  #fuse(record: number): void {
+    const before = (record - RECORD_STRIDE + RECORD.handler) >> 2;
+    const handler = this.#words[(record + RECORD.handler) >> 2] as number;
+    this.#words[before] = this.handlers.fuse(this.#words[before] as number, handler);
+  }
+
+  /** Turns a record into a lookup; the record before it no longer executes this one. */
+  #drop(record: number): void {
+    this.#words[(record + RECORD.handler) >> 2] = SPECIAL.lookup;
+    const before = (record - RECORD_STRIDE + RECORD.handler) >> 2;
+    this.#words[before] = this.handlers.first(this.#words[before] as number);
   }
 
   #markLines(page: number, offset: number, length: number): void {
@@ -283,7 +303,7 @@ export class CodeCache {
           const word = record >> 2;
           if (offset + (this.#words[word + (RECORD.length >> 2)] as number) <= start) continue;
           records[offset] = 0;
-          this.#words[word + (RECORD.handler >> 2)] = SPECIAL.lookup;
+          this.#drop(record);
           this.#dropCrossing(record);
           this.#dropJump(page + offset);
         }

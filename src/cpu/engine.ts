@@ -13,6 +13,7 @@ import {
   RECORD,
   RECORD_BITS,
   STATE_BASE,
+  STUB,
   TLB_EMPTY,
   TLB_SUPERVISOR,
   TLB_USER,
@@ -166,7 +167,7 @@ export class Engine {
         this.#at(record, left);
         return this.#stopFor(host.cpu.fault(vector as number, errorCode));
       },
-      link: (offset, record) => this.#link(offset as number, record as number),
+      link: (stub) => this.#link(stub as number),
       fetch: (left) => {
         this.#at(0, left);
         try {
@@ -414,10 +415,11 @@ export class Engine {
   }
 
   /** The target of a branch inside the page; remembered unless decoding it freed the branch's own record. */
-  #link(offset: number, record: number): number {
+  #link(stub: number): number {
     const { generation } = this.#code;
+    const offset = this.#get(stub + RECORD.offset);
     const target = this.#code.find(this.#get(ENGINE.codePhysical) >>> 0, offset, this.#get(ENGINE.mode));
-    if (generation === this.#code.generation) this.#set(record + RECORD.link, target);
+    if (generation === this.#code.generation) this.#set(stub - STUB + RECORD.link, target);
     return target;
   }
 

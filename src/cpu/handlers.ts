@@ -16,6 +16,7 @@ import {
   TLB_STRIDE,
 } from "./layout.ts";
 import { ALL_OPCODES, type Opcode } from "./opcodes.ts";
+import { type Pair, pairsOf } from "./pairs.ts";
 import { ARITHMETIC } from "./semantics/arithmetic.ts";
 import { Context, type Environment, type Place, type Repeat, type Variant } from "./semantics/context.ts";
 import { CONTROL } from "./semantics/control.ts";
@@ -50,6 +51,8 @@ export const SPECIAL = {
   slow: 2,
   /** Goes on at the record in `link`. */
   goto: 3,
+  /** The stub of a jump inside the page (layout.ts). */
+  link: 4,
 } as const;
 const SPECIALS = Object.keys(SPECIAL).length;
 
@@ -93,9 +96,11 @@ function whatMatters(opcode: Opcode): Matters {
 
 const MATTERS = ALL_OPCODES.map(whatMatters);
 
-interface Form {
+export interface Form {
+  readonly index: number;
   readonly name: string;
   readonly opcode: Opcode;
+  readonly operands: string;
   readonly variant: Variant;
 }
 
@@ -103,6 +108,9 @@ export class HandlerTable {
   /** What the handlers after the special ones are built from. */
   readonly #forms: Form[] = [];
   readonly #index = new Map<number, number>();
+  readonly #pairs: Pair[] = [];
+  /** Index of a pair's handler by {@link pairKey}. */
+  readonly #pairIndex = new Map<number, number>();
 
   constructor() {
     const named = new Map<string, number>();
@@ -112,22 +120,38 @@ export class HandlerTable {
         const name = nameOf(opcode, variant);
         let index = named.get(name);
         if (index === undefined) {
-          index = SPECIALS + this.#forms.push({ name, opcode, variant }) - 1;
+          index = SPECIALS + this.#forms.length;
+          this.#forms.push({ index, name, opcode, operands: operandsOf(opcode), variant });
           named.set(name, index);
         }
         this.#index.set(key(opcode.id, variant), index);
       }
     }
+    for (const pair of pairsOf(this.#forms)) {
+      this.#pairIndex.set(pairKey(pair.first.index, pair.second.index), this.size);
+      this.#pairs.push(pair);
+    }
   }
 
   get size(): number {
-    return SPECIALS + this.#forms.length;
+    return SPECIALS + this.#forms.length + this.#pairs.length;
+  }
+
+  /** The handler of two consecutive instructions; that of the first one when there is none. */
+  fuse(first: number, second: number): number {
+    return this.#pairIndex.get(pairKey(first, second)) ?? first;
+  }
+
+  /** What {@link fuse} was given as the first, for any handler. */
+  first(handler: number): number {
+    return this.#pairs[handler - SPECIALS - this.#forms.length]?.first.index ?? handler;
   }
 
   /** All handlers by index. Built as they are asked for, as they are needed once and large together. */
   *handlers(): Generator<Handler> {
     yield* specialHandlers();
     for (const form of this.#forms) yield build(form);
+    for (const pair of this.#pairs) yield buildPair(pair);
   }
 
   /** Index of the handler of a form of an instruction. */
@@ -167,27 +191,53 @@ function* variantsOf(opcode: Opcode): Generator<Variant> {
               yield { size, place, environment, linked, address, repeat };
 }
 
-/** Two opcodes with the same name and operands share their handlers. */
-function nameOf(opcode: Opcode, variant: Variant): string {
+/** The operands as the opcode map writes them, where what differs means the same to a handler. */
+function operandsOf(opcode: Opcode): string {
   const operands = opcode.operands.map(({ kind, width }) => {
-    const shared = kind === "S" ? "I" : kind === "Z" ? "R" : kind === "J" ? "J" : kind;
+    const shared = kind === "S" ? "I" : kind === "Z" ? "R" : kind;
     return kind === "J" ? shared : `${shared}${width}`;
   });
-  const width = operands.length === 0 ? opcode.width : "";
-  const parts = [opcode.name, operands.join(","), width, variant.size, variant.place, variant.environment];
+  return operands.join(",");
+}
+
+/** Two opcodes with the same name and operands share their handlers. */
+function nameOf(opcode: Opcode, variant: Variant): string {
+  const operands = operandsOf(opcode);
+  const width = operands === "" ? opcode.width : "";
+  const parts = [opcode.name, operands, width, variant.size, variant.place, variant.environment];
   if (variant.linked) parts.push("linked");
   if (variant.address === 16) parts.push("a16");
   if (variant.repeat !== "once") parts.push(variant.repeat);
   return parts.join(" ");
 }
 
+function pairKey(first: number, second: number): number {
+  return first * 0x1_0000 + second;
+}
+
+function semanticsOf({ name }: Opcode): (c: Context) => void {
+  const semantics = SEMANTICS[name];
+  if (semantics === undefined) throw new TypeError(`${name} has no semantics`);
+  return semantics;
+}
+
 function build({ name, opcode, variant }: Form): Handler {
   const c = new Context(opcode, variant);
-  const semantics = SEMANTICS[opcode.name];
-  if (semantics === undefined) throw new TypeError(`${opcode.name} has no semantics`);
-  semantics(c);
+  semanticsOf(opcode)(c);
   // Semantics that end no path themselves go on with the next instruction.
   if (!c.ended) c.next();
+  return { name, locals: c.b.locals, body: c.b.body };
+}
+
+function buildPair({ first, second }: Pair): Handler {
+  const name = `${first.name}; ${second.name}`;
+  const c = new Context(first.opcode, first.variant);
+  semanticsOf(first.opcode)(c);
+  if (c.ended) throw new TypeError(`${name}: the first does not always go on with the second`);
+  c.followOn();
+  const after = new Context(second.opcode, second.variant, c);
+  semanticsOf(second.opcode)(after);
+  if (!after.ended) after.next();
   return { name, locals: c.b.locals, body: c.b.body };
 }
 
@@ -229,6 +279,7 @@ function specialHandlers(): Handler[] {
       b.enter(left);
     }),
     handler("goto", (b) => b.dispatch(b.let(b.record.load(32, RECORD.link)))),
+    handler("link", (b) => b.dispatch(b.call("link", [b.record]))),
   ];
 }
 

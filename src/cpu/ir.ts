@@ -239,8 +239,8 @@ export const IMPORTS = {
   checkSegment: 6,
   /** (vector, error code or −1, record, left): the fault. */
   fault: 4,
-  /** (target offset in the code page, record, left): the record that a jump leads to; remembers it as the link. */
-  link: 3,
+  /** (stub): the record that the jump leads to; remembers it as the jump's link. */
+  link: 1,
   /** (left): the record at state.eip; fetches, decodes, may fault. */
   fetch: 1,
   /** (record, left): the record of an instruction that reaches into the next page. */
@@ -295,11 +295,16 @@ export class Builder {
     return this.variable(value);
   }
 
+  /** A local that is 0 until it is assigned to. */
+  local(type: Type): Expr {
+    return this.#local(this.locals.push(type) - 1);
+  }
+
   /** A local that `assign` may change. */
   variable(value: Expr): Expr {
-    const index = this.locals.push(value.type) - 1;
-    this.#block.push({ kind: "set", index, value });
-    return this.#local(index);
+    const variable = this.local(value.type);
+    this.assign(variable, value);
+    return variable;
   }
 
   assign(variable: Expr, value: Expr): void {

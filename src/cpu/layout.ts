@@ -70,8 +70,8 @@ export const RECORD = {
   segment: 40,
   mask: 44,
   /**
-   * The record that a taken jump inside the page leads to; 0 before its first use. In a `cross` record that of the whole
-   * instruction, which is good while the second page is at the host-physical address in `immediate`.
+   * The record that a taken jump inside the page leads to: the jump's own stub before its first use. In a `cross` record
+   * that of the whole instruction, which is good while the second page is at the host-physical address in `immediate`.
    */
   link: 48,
   /** opcode (16 bits) | ModRM << 16 | {@link RECORD_BITS} << 24. */
@@ -80,6 +80,12 @@ export const RECORD = {
   /** Index into the table of slow functions. */
   slow: 60,
 } as const;
+
+/**
+ * A jump inside the page uses the words from here on as a second record, which finds the target and is the target for as long: its
+ * handler and its offset lie in `destination` and `source`, which no jump has.
+ */
+export const STUB = RECORD.destination;
 
 export const RECORD_BITS = {
   operand32: 1,

@@ -3,7 +3,17 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Processor } from "../../src/cpu/processor.ts";
 import { javaScript } from "../../src/cpu/text.ts";
-import { byteStrings, createProcessor, outcome, type Program, prepare, programs, run } from "../support/programs.ts";
+import {
+  byteStrings,
+  createProcessor,
+  FREQUENT_CODE_END,
+  frequentPrograms,
+  outcome,
+  type Program,
+  prepare,
+  programs,
+  run,
+} from "../support/programs.ts";
 
 const compiled = createProcessor();
 const printed = createProcessor(javaScript);
@@ -30,6 +40,15 @@ describe("the processor's back ends", () => {
     );
   });
 
+  test("agree on every program of frequent instructions that changes its own code", () => {
+    fc.assert(
+      fc.property(frequentPrograms, (program) => {
+        expect(execute(printed, program)).toEqual(execute(compiled, program));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
   test("agree on any string of bytes", () => {
     fc.assert(
       fc.property(byteStrings, (program) => {
@@ -47,6 +66,23 @@ describe("a run of the processor", () => {
         expect(execute(compiled, program, pieces)).toEqual(execute(compiled, program));
       }),
       { numRuns: 2000 },
+    );
+  });
+
+  test("ends in the same state when nothing decoded is kept from one instruction to the next", () => {
+    fc.assert(
+      fc.property(frequentPrograms, (program) => {
+        const result = execute(compiled, program);
+        const since = begin(compiled, program);
+        for (let left = program.budget; left > 0; left--) {
+          const { retired } = compiled;
+          run(compiled, { ...program, budget: 1 });
+          if (compiled.retired === retired) break;
+          compiled.memory.write(0, compiled.memory.read(0, FREQUENT_CODE_END));
+        }
+        expect(outcome(compiled, since)).toEqual(result);
+      }),
+      { numRuns: 600 },
     );
   });
 

@@ -44,10 +44,14 @@ const opcodeNumbers = [...OPCODES].flatMap(([number, entry]) =>
   ),
 );
 
+/** What handlers of two instructions are made for, and conditional jumps between. */
+const FREQUENT = /^(cmp|test|add|sub|and|or|xor|inc|dec|mov|movzx|lea|push|pop|jn?[bzsl]e?|jmp|call|ret)$/;
+const frequentNumbers = opcodeNumbers.filter(({ row }) => FREQUENT.test(row.name));
+
 const decoder = new Decoder();
 
 /** One instruction: the opcode with random bytes behind it, cut to its length; branches stay near. */
-function instruction(setting: Setting): fc.Arbitrary<Uint8Array> {
+function instruction(setting: Setting, opcodes = opcodeNumbers): fc.Arbitrary<Uint8Array> {
   const mode = setting === "real" ? MODE.general | MODE.legacy : MODE.code32 | MODE.stack32;
   const prefix = fc.oneof(
     { weight: 8, arbitrary: fc.constant<number[]>([]) },
@@ -56,7 +60,7 @@ function instruction(setting: Setting): fc.Arbitrary<Uint8Array> {
   );
   return fc
     .tuple(
-      fc.constantFrom(...opcodeNumbers),
+      fc.constantFrom(...opcodes),
       prefix,
       fc.uint8Array({ minLength: 12, maxLength: 12 }),
       fc.integer({ min: -60, max: 60 }),
@@ -99,6 +103,28 @@ export const programs: fc.Arbitrary<Program> = fc
       budget: fc.integer({ min: 1, max: 300 }),
     }),
   );
+
+/** A value that points into the code: stores change it. */
+const pointer = fc.integer({ min: CODE, max: CODE + 0xa0 });
+
+/** No program of {@link frequentPrograms} is written or jumps much farther. */
+export const FREQUENT_CODE_END = 0x6000;
+
+/** Flat programs of the most frequent instructions, which write to their own code now and then. */
+export const frequentPrograms: fc.Arbitrary<Program> = fc.constantFrom<Setting>("flat", "paged").chain((setting) =>
+  fc.record({
+    setting: fc.constant(setting),
+    gpr: fc.array(fc.oneof({ weight: 4, arbitrary: register }, { weight: 1, arbitrary: pointer }), {
+      minLength: 8,
+      maxLength: 8,
+    }),
+    flags: fc.integer({ min: 0, max: 0xfff }).map((flags) => (flags & 0xcd5) | 2),
+    code: fc
+      .array(instruction(setting, frequentNumbers), { minLength: 1, maxLength: 40 })
+      .map((list) => Uint8Array.from(list.flatMap((bytes) => [...bytes]))),
+    budget: fc.integer({ min: 1, max: 150 }),
+  }),
+);
 
 /** Programs of any bytes, system instructions included; the two-byte map comes up often. */
 export const byteStrings: fc.Arbitrary<Program> = fc

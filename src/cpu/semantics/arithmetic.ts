@@ -1,7 +1,7 @@
 // Part: integer arithmetic, logic and comparisons (Intel SDM Vol. 1 §7.3.2 to §7.3.4).
 
 import { type Expr, i32, type Width } from "../ir.ts";
-import type { Context } from "./context.ts";
+import type { Context, Difference } from "./context.ts";
 
 /** Bits of the lazy carry vector: carry out of the top bit, carry into it, carry out of bit 3. */
 export const TOP_CARRIES = 0xc000_0000 | 0;
@@ -41,7 +41,11 @@ export function addFlags(c: Context, result: Expr, a: Expr, b: Expr): void {
 }
 
 export function subFlags(c: Context, result: Expr, a: Expr, b: Expr): void {
-  c.setFlags(result.signExtend(c.width), alignCarries(c.let(differenceCarries(result, a, b)), c.width));
+  borrowFlags(c, result, a, b, { a, b, width: c.width });
+}
+
+function borrowFlags(c: Context, result: Expr, a: Expr, b: Expr, difference?: Difference): void {
+  c.setFlags(result.signExtend(c.width), alignCarries(c.let(differenceCarries(result, a, b)), c.width), difference);
 }
 
 /** Flags of INC and DEC: as of an addition or subtraction, with CF kept. */
@@ -66,9 +70,12 @@ function add(c: Context, a: Expr, b: Expr, carry: Expr | undefined = undefined):
 }
 
 function subtract(c: Context, a: Expr, b: Expr, carry: Expr | undefined = undefined): { r: Expr; commit: () => void } {
-  const difference = carry === undefined ? a.sub(b) : a.sub(b).sub(carry);
-  const r = c.let(difference);
-  return { r, commit: () => subFlags(c, r, a, b) };
+  if (carry === undefined) {
+    const r = c.let(a.sub(b));
+    return { r, commit: () => subFlags(c, r, a, b) };
+  }
+  const r = c.let(a.sub(b).sub(carry));
+  return { r, commit: () => borrowFlags(c, r, a, b) };
 }
 
 /**

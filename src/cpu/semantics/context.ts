@@ -4,7 +4,7 @@
 // instruction restartable, so semantics compute first and commit last.
 
 import { GP } from "../context.ts";
-import { type Expr, i32, type Width } from "../ir.ts";
+import { Builder, type Expr, i32, type Width } from "../ir.ts";
 import { ENGINE, RECORD, RECORD_STRIDE, registerAddress, STATE_BASE, segmentAddress } from "../layout.ts";
 import type { Opcode, Operand } from "../opcodes.ts";
 import { DF, ECX, ESP, OFFSET, SS } from "../state.ts";
@@ -32,15 +32,35 @@ export interface Variant {
 const FLAG_RESULT = STATE_BASE + OFFSET.flagResult;
 const FLAG_CARRIES = STATE_BASE + OFFSET.flagCarries;
 const RIP = STATE_BASE + OFFSET.rip;
+
+/** Flags that a handler has just set, in locals. */
+interface KnownFlags {
+  readonly result: Expr;
+  readonly carries: Expr;
+  readonly difference: Difference | undefined;
+}
+
+/** a and b, zero-extended from `width` bits, when flags are those of a − b. */
+export interface Difference {
+  readonly a: Expr;
+  readonly b: Expr;
+  readonly width: Width;
+}
+
 export class Context extends MemoryContext {
   readonly opcode: Opcode;
   readonly variant: Variant;
   /** Width of the operation in bits. */
   readonly width: Width;
   #ended = false;
+  /** The flags that the instruction before this one in the same handler left. */
+  #inherited: KnownFlags | undefined;
+  #left: KnownFlags | undefined;
 
-  constructor(opcode: Opcode, variant: Variant) {
-    super();
+  /** @param previous the first instruction of a handler of two, of which this is the second */
+  constructor(opcode: Opcode, variant: Variant, previous?: Context) {
+    super(previous?.b ?? new Builder());
+    if (previous !== undefined) this.#inherited = previous.#left;
     this.opcode = opcode;
     this.variant = variant;
     this.width = opcode.width === "v" ? variant.size : opcode.width;
@@ -246,20 +266,31 @@ export class Context extends MemoryContext {
 
   // Flags: the lazy form of state.ts.
 
-  setFlags(result: Expr, carries: Expr): void {
-    this.b.store(32, i32(0), result, FLAG_RESULT);
-    this.b.store(32, i32(0), carries, FLAG_CARRIES);
+  /** @param difference the operands when the flags are those of a − b, zero-extended */
+  setFlags(result: Expr, carries: Expr, difference?: Difference): void {
+    const flags = { result: this.let(result), carries: this.let(carries), difference };
+    this.b.store(32, i32(0), flags.result, FLAG_RESULT);
+    this.b.store(32, i32(0), flags.carries, FLAG_CARRIES);
+    this.#left = flags;
+    this.#inherited = undefined;
   }
 
   get flagResult(): Expr {
-    return this.word(FLAG_RESULT);
+    return this.#inherited?.result ?? this.word(FLAG_RESULT);
   }
 
   get flagCarries(): Expr {
-    return this.word(FLAG_CARRIES);
+    return this.#inherited?.carries ?? this.word(FLAG_CARRIES);
+  }
+
+  /** The comparison that the flags are known to come from. */
+  get difference(): Difference | undefined {
+    return this.#inherited?.difference;
   }
 
   setCarries(value: Expr): void {
+    this.#left = undefined;
+    this.#inherited = undefined;
     this.b.store(32, i32(0), value, FLAG_CARRIES);
   }
 
@@ -286,15 +317,31 @@ export class Context extends MemoryContext {
     this.retire(this.b.record.add(RECORD_STRIDE));
   }
 
+  /**
+   * The instruction is complete, and the next one is in the same handler. After an access that left the fast path it is dispatched
+   * anew: the store, or the flags that a page walk set, may have changed its bytes.
+   */
+  followOn(): void {
+    const { b, leftFastPath } = this;
+    b.assign(b.record, b.record.add(RECORD_STRIDE));
+    b.assign(b.left, b.left.sub(1));
+    this.#leaveAtEnd(b.record, b.left);
+    if (leftFastPath !== undefined) b.if(leftFastPath, () => b.dispatch(b.record));
+  }
+
+  #leaveAtEnd(following: Expr, left: Expr): void {
+    this.b.if(left.eqz(), () => {
+      this.b.store(32, i32(0), following, ENGINE.current);
+      this.b.leave();
+    });
+  }
+
   /** The instruction, or `count` iterations of it, is complete; `record` follows it. */
   retire(record: Expr, count: Expr | number = 1): void {
     this.#ended = true;
     const following = this.let(record);
     const left = this.let(this.b.left.sub(count));
-    this.b.if(left.eqz(), () => {
-      this.b.store(32, i32(0), following, ENGINE.current);
-      this.b.leave();
-    });
+    this.#leaveAtEnd(following, left);
     this.b.dispatch(following, left);
   }
 
@@ -319,10 +366,7 @@ export class Context extends MemoryContext {
   retireAtEip(): void {
     this.#ended = true;
     const left = this.let(this.b.left.sub(1));
-    this.b.if(left.eqz(), () => {
-      this.b.store(32, i32(0), i32(0), ENGINE.current);
-      this.b.leave();
-    });
+    this.#leaveAtEnd(i32(0), left);
     this.b.enter(left);
   }
 
@@ -341,9 +385,7 @@ export class Context extends MemoryContext {
       return;
     }
     before?.();
-    const link = this.b.variable(this.field("link"));
-    this.b.if(link.eqz(), () => this.b.assign(link, this.call("link", [this.field("immediate")])));
-    this.retire(link);
+    this.retire(this.field("link"));
   }
 
   /** Leaves the instruction to its TypeScript function; nothing of it is done yet. */

@@ -4,11 +4,31 @@ import { type Expr, i32, type Width } from "../ir.ts";
 import { CONDITIONS } from "../opcodes.ts";
 import { EAX, EBP, EBX, EDX, ESP } from "../state.ts";
 import { carryFlag } from "./arithmetic.ts";
-import type { Context } from "./context.ts";
+import type { Context, Difference } from "./context.ts";
 import { parity, setCarryFlag } from "./flags.ts";
+
+/** As {@link baseCondition}, for flags that are known to come from a comparison; undefined where those are no shorter. */
+function comparedCondition({ a, b, width }: Difference, index: number): Expr | undefined {
+  switch (index) {
+    case 1:
+      return a.ltU(b);
+    case 2:
+      return a.eq(b);
+    case 3:
+      return a.leU(b);
+    case 6:
+      return a.signExtend(width).ltS(b.signExtend(width));
+    case 7:
+      return a.signExtend(width).gtS(b.signExtend(width)).eqz();
+    default:
+      return undefined;
+  }
+}
 
 /** Bit 31 of the lazy carries is CF; inverted by `not`. */
 function baseCondition(c: Context, index: number): Expr {
+  const compared = c.difference === undefined ? undefined : comparedCondition(c.difference, index);
+  if (compared !== undefined) return compared;
   const result = c.flagResult;
   switch (index) {
     case 0: {

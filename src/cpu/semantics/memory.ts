@@ -1,6 +1,6 @@
 // Part: memory as handlers reach it: segment checks and the fast path of the software TLB, inline in every handler.
 
-import { Builder, type Expr, type ImportName, i32, type Width } from "../ir.ts";
+import { type Builder, type Expr, type ImportName, i32, type Width } from "../ir.ts";
 import { ENGINE, TLB, TLB_ENTRIES, TLB_STRIDE } from "../layout.ts";
 import { AR_UNUSABLE } from "../state.ts";
 
@@ -25,7 +25,13 @@ const TLB_INDEX_MASK = (TLB_ENTRIES - 1) << TLB_STRIDE_BITS;
 
 /** Builds the memory accesses of one handler. */
 export class MemoryContext {
-  readonly b = new Builder();
+  readonly b: Builder;
+  /** A local that is not 0 after an access has left the fast path; undefined when none can. */
+  protected leftFastPath: Expr | undefined;
+
+  constructor(b: Builder) {
+    this.b = b;
+  }
 
   let(value: Expr): Expr {
     return this.b.let(value);
@@ -55,6 +61,8 @@ export class MemoryContext {
   // Memory by linear address.
 
   call(name: ImportName, args: Expr[]): Expr {
+    this.leftFastPath ??= this.b.local("i32");
+    this.b.assign(this.leftFastPath, i32(1));
     return this.b.call(name, [...args, this.b.record, this.b.left]);
   }
 
