@@ -178,7 +178,7 @@ export class Domain implements GrantOwner, EventSink {
     this.p2m = parts.p2m;
     this.sharedInfoFrame = parts.sharedInfoFrame;
     this.shared = new SharedInfo(parts.memory, parts.sharedInfoFrame);
-    this.grants = new GrantTable(parts.memory, parts.frames);
+    this.grants = new GrantTable(parts.memory, parts.frames, (gfn) => this.ownFrame(gfn));
     this.mappings = new GrantMappings(parts.frames);
     this.events = new EventChannels(domid, PORTS_2L, this, parts.sink);
     this.access = parts.access;

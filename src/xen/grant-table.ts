@@ -19,7 +19,10 @@ export const MAX_GRANT_FRAMES = 64;
 /** Mappings that one domain may hold; Xen bounds them by max_maptrack_frames. */
 const MAX_MAPPINGS = 65_536;
 
+/** A use of an entry: who uses it, and the host frame that the first use found. */
 interface Pins {
+  domid: number;
+  frame: number;
   readers: number;
   writers: number;
 }
@@ -27,7 +30,7 @@ interface Pins {
 export interface GrantTableState {
   frames: number[];
   places: number[];
-  pins: { ref: number; readers: number; writers: number }[];
+  pins: (Pins & { ref: number })[];
 }
 
 /** What resolves a domain's guest frames. */
@@ -45,10 +48,13 @@ export class GrantTable implements Snapshotable<GrantTableState> {
   /** Guest frame at which the guest last placed each frame of the table. */
   #places: number[] = [];
   readonly #pins = new Map<number, Pins>();
+  readonly #ownFrame: (gfn: number) => number;
 
-  constructor(memory: GuestMemory, allocator: FrameAllocator) {
+  /** @param ownFrame host frame of the domain's own memory, −1 when the guest frame is none */
+  constructor(memory: GuestMemory, allocator: FrameAllocator, ownFrame: (gfn: number) => number) {
     this.#memory = memory;
     this.#allocator = allocator;
+    this.#ownFrame = ownFrame;
   }
 
   get frameCount(): number {
@@ -90,23 +96,34 @@ export class GrantTable implements Snapshotable<GrantTableState> {
     this.#memory.store16(address + ENTRY.offset.flags, G.GTF_permit_access);
   }
 
-  /** Begins a use of an entry by `domid`: the guest frame it grants, or a negative GNTST_ status. */
-  acquire(ref: number, domid: number, readOnly: boolean): { readonly gfn: number } | number {
+  /**
+   * Begins a use of an entry by `domid`, as Xen's map_grant_ref does: while uses last, the entry is its first user's and stands for the frame
+   * that the first use found, whatever the guest writes into it.
+   * @returns the host frame, or a negative GNTST_ status
+   */
+  acquire(ref: number, domid: number, readOnly: boolean): number {
     const address = this.#entry(ref);
     if (address === undefined) return G.GNTST_bad_gntref;
-    const flags = this.#memory.load16(address + ENTRY.offset.flags);
-    const grantee = this.#memory.load16(address + ENTRY.offset.domid);
-    const gfn = this.#memory.load32(address + ENTRY.offset.frame);
-    if ((flags & G.GTF_type_mask) !== G.GTF_permit_access) return G.GNTST_bad_gntref;
-    if (grantee !== domid) return G.GNTST_permission_denied;
-    if (!readOnly && (flags & G.GTF_readonly) !== 0) return G.GNTST_permission_denied;
-    const pins = this.#pins.get(ref) ?? { readers: 0, writers: 0 };
+    let pins = this.#pins.get(ref);
+    if (pins !== undefined && pins.domid !== domid) return G.GNTST_general_error;
+    if (pins === undefined || (!readOnly && pins.writers === 0)) {
+      // _set_status_v1.
+      const flags = this.#memory.load16(address + ENTRY.offset.flags);
+      if ((flags & G.GTF_type_mask) !== G.GTF_permit_access) return G.GNTST_general_error;
+      if (this.#memory.load16(address + ENTRY.offset.domid) !== domid) return G.GNTST_general_error;
+      if (!readOnly && (flags & G.GTF_readonly) !== 0) return G.GNTST_general_error;
+      if (pins === undefined) {
+        const frame = this.#ownFrame(this.#memory.load32(address + ENTRY.offset.frame));
+        if (frame < 0) return G.GNTST_bad_page;
+        pins = { domid, frame, readers: 0, writers: 0 };
+        this.#pins.set(ref, pins);
+      }
+      const inUse = flags | G.GTF_reading | (readOnly ? 0 : G.GTF_writing);
+      if (inUse !== flags) this.#memory.store16(address + ENTRY.offset.flags, inUse);
+    }
     if (readOnly) pins.readers++;
     else pins.writers++;
-    this.#pins.set(ref, pins);
-    const inUse = flags | G.GTF_reading | (readOnly ? 0 : G.GTF_writing);
-    if (inUse !== flags) this.#memory.store16(address + ENTRY.offset.flags, inUse);
-    return { gfn };
+    return pins.frame;
   }
 
   /** Ends a use; the last one takes GTF_writing, then GTF_reading, out of the entry. */
@@ -144,7 +161,7 @@ export class GrantTable implements Snapshotable<GrantTableState> {
     this.#frames = [...state.frames];
     this.#places = [...state.places];
     this.#pins.clear();
-    for (const { ref, readers, writers } of state.pins) this.#pins.set(ref, { readers, writers });
+    for (const { ref, ...pins } of state.pins) this.#pins.set(ref, pins);
   }
 
   /** Host-physical address of an entry, undefined when the table does not reach that far. */
@@ -185,13 +202,8 @@ export class GrantMappings implements Snapshotable<GrantMappingsState> {
   /** Maps a grant of `owner` for `domid`: a handle, or a negative GNTST_ status. */
   map(domid: number, owner: GrantOwner, ref: number, readOnly: boolean): number {
     if (this.#entries.size >= MAX_MAPPINGS) return G.GNTST_no_space;
-    const use = owner.grants.acquire(ref, domid, readOnly);
-    if (typeof use === "number") return use;
-    const frame = owner.ownFrame(use.gfn);
-    if (frame < 0) {
-      owner.grants.release(ref, readOnly);
-      return G.GNTST_general_error;
-    }
+    const frame = owner.grants.acquire(ref, domid, readOnly);
+    if (frame < 0) return frame;
     const handle = this.#freed.pop() ?? this.#next++;
     this.#frames.hold(frame);
     this.#entries.set(handle, { owner: owner.domid, ref, readOnly, frame, gfn: -1 });

@@ -179,10 +179,9 @@ export class ModelDomain implements DomainServices, EventSink, Snapshotable<Mode
     const granter = this.#parts.ownerOf(owner);
     if (granter === undefined) return G.GNTST_bad_domain;
     if (offset + length > PAGE_SIZE) return G.GNTST_bad_copy_arg;
-    const use = granter.grants.acquire(ref, this.domid, readOnly);
-    if (typeof use === "number") return use;
-    const frame = granter.ownFrame(use.gfn);
-    const result = frame < 0 ? G.GNTST_general_error : move((frame << PAGE_SHIFT) + offset);
+    const frame = granter.grants.acquire(ref, this.domid, readOnly);
+    if (frame < 0) return frame;
+    const result = move((frame << PAGE_SHIFT) + offset);
     granter.grants.release(ref, readOnly);
     return result;
   }

@@ -2,7 +2,9 @@
 // that the VMCS has no fields for, and the events to inject.
 
 import type { X87Snapshot } from "../cpu/x87/unit.ts";
+import { VCPU_H } from "./abi/constants.ts";
 import type { Domain } from "./domain.ts";
+import { Runstate, type RunstateState } from "./runstate.ts";
 
 /** Registers that VM exits leave in the processor, saved while another vCPU has it. */
 export interface SavedRegisters {
@@ -54,6 +56,7 @@ export interface VcpuState {
   registers: SavedRegisters | null;
   periodNs: number;
   io: VcpuIo;
+  runstate: RunstateState;
 }
 
 export class Vcpu {
@@ -61,6 +64,7 @@ export class Vcpu {
   readonly id: number;
   /** Host-physical address of its VMCS region; 0 for a model domain's. */
   readonly vmcs: number;
+  readonly runstate: Runstate;
   launched = false;
   run: RunState = "running";
   /** For the deadlock report: what a vCPU that does not run waits for. */
@@ -93,11 +97,12 @@ export class Vcpu {
     accesses: [],
   };
 
-  constructor(domain: Domain, id: number, vmcs: number, vcpuInfo: number) {
+  constructor(domain: Domain, id: number, vmcs: number, vcpuInfo: number, clock: { readonly now: number }) {
     this.domain = domain;
     this.id = id;
     this.vmcs = vmcs;
     this.vcpuInfo = vcpuInfo;
+    this.runstate = new Runstate(clock);
   }
 
   get domid(): number {
@@ -111,6 +116,7 @@ export class Vcpu {
   block(waitsFor: string): void {
     this.run = "blocked";
     this.waitsFor = waitsFor;
+    this.runstate.change(VCPU_H.RUNSTATE_blocked);
   }
 
   /** Xen's vcpu_unblock: whatever it waited for, it runs again. */
@@ -119,6 +125,7 @@ export class Vcpu {
     this.run = "running";
     this.waitsFor = "";
     this.polling = undefined;
+    this.runstate.change(VCPU_H.RUNSTATE_runnable);
   }
 
   /** A port became pending: ends a poll that names it, masked or not. */
@@ -150,6 +157,7 @@ export class Vcpu {
       registers: this.registers ?? null,
       periodNs: this.periodNs,
       io: { ...this.io, accesses: [...this.io.accesses] },
+      runstate: this.runstate.save(),
     };
   }
 
@@ -167,6 +175,7 @@ export class Vcpu {
     this.polling = state.polling === null ? undefined : [...state.polling];
     this.registers = state.registers ?? undefined;
     this.periodNs = state.periodNs;
+    this.runstate.load(state.runstate);
     Object.assign(this.io, state.io, { accesses: [...state.io.accesses] });
   }
 }

@@ -6,7 +6,7 @@ import { assert, InputError } from "../core/errors.ts";
 import { PAGE_SHIFT } from "../core/memory.ts";
 import { VM_SUCCEED } from "../cpu/vmx/operation.ts";
 import type { Emit } from "../trace/events.ts";
-import { GRANT_TABLE_H, PARAMS_H, SCHED_H, XEN_H } from "./abi/constants.ts";
+import { GRANT_TABLE_H, PARAMS_H, SCHED_H, VCPU_H, XEN_H } from "./abi/constants.ts";
 import type { BackendHost, XenstoreClient } from "./backend-host.ts";
 import { type BuilderHost, type BuiltDomain, buildDomain } from "./builder.ts";
 import { ConsoleDaemon } from "./console.ts";
@@ -116,7 +116,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     try {
       if (config.kind === "model") {
         buildModelDomain(domain, config, this.#builder);
-        domain.vcpus.push(new Vcpu(domain, 0, 0, defaultVcpuInfo(sharedInfoFrame, 0)));
+        domain.vcpus.push(new Vcpu(domain, 0, 0, defaultVcpuInfo(sharedInfoFrame, 0), this.clock));
       } else if (config.kind === "hvm") {
         this.#addPlatform(domain, config);
         this.#addVcpu(domain, buildHvmDomain(domain, config, this.#builder));
@@ -149,7 +149,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     const { vmx } = processor;
     const id = domain.vcpus.length;
     const region = prepareRegion(processor.memory, this.#frame());
-    const vcpu = new Vcpu(domain, id, region, defaultVcpuInfo(domain.sharedInfoFrame, id));
+    const vcpu = new Vcpu(domain, id, region, defaultVcpuInfo(domain.sharedInfoFrame, id), this.clock);
     domain.vcpus.push(vcpu);
     this.#scheduled.push(vcpu);
     this.#timers.set(vcpu, new VcpuTimers(this.clock, vcpu));
@@ -390,6 +390,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
   runVcpu(vcpu: Vcpu, budget: number): void {
     const { processor } = this;
     this.#switchTo(vcpu);
+    if (vcpu.runstate.change(VCPU_H.RUNSTATE_running)) vcpu.runstate.publish(processor.memory, vcpu.domain.p2m);
     this.#time.start();
     this.#yielded = false;
     const end = processor.retired + budget;
@@ -417,7 +418,10 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
   #switchTo(vcpu: Vcpu): void {
     if (this.#current === vcpu) return;
     const { vmx } = this.processor;
-    if (this.#current !== undefined) this.#current.registers = this.#execution.saveRegisters();
+    if (this.#current !== undefined) {
+      this.#current.registers = this.#execution.saveRegisters();
+      if (this.#current.run === "running") this.#current.runstate.change(VCPU_H.RUNSTATE_runnable);
+    }
     const result = vmx.vmptrld(vcpu.vmcs);
     assert(result === VM_SUCCEED, () => `VMPTRLD of dom${vcpu.domid} failed: ${result}`);
     this.#execution.loadRegisters(vcpu.registers);

@@ -60,12 +60,29 @@ describe("a granted page", () => {
     expect(reader.unmap()).toBe(G.GNTST_bad_handle);
   });
 
+  test("that is in use is its first user's, and stands for what the first use found (Xen: map_grant_ref)", () => {
+    const machine = startMachine();
+    grant(machine, G.GTF_permit_access);
+    guestWrite(machine, PAGE, Uint8Array.of(7));
+    const first = dom0(machine).mapGrant(1, REF, true) as GrantMapping;
+    // The guest rewrites the entry under the mapping: another page, for another domain, then none.
+    grant(machine, G.GTF_permit_access | G.GTF_reading, 5, (PAGE >>> 12) + 1);
+    const second = dom0(machine).mapGrant(1, REF, true) as GrantMapping;
+    expect(second.load8(0)).toBe(7);
+    expect(machine.xen.modelDomain(5).mapGrant(1, REF, true)).toBe(G.GNTST_general_error);
+    expect(dom0(machine).mapGrant(1, REF, false)).toBe(G.GNTST_general_error);
+    first.unmap();
+    second.unmap();
+    expect(machine.xen.modelDomain(5).mapGrant(1, REF, true)).toMatchObject({ readOnly: true });
+  });
+
+  // The statuses are those of Xen's map_grant_ref, _set_status_v1 and get_paged_frame (common/grant_table.c).
   test.each<[string, (machine: TestMachine) => void, boolean, number]>([
-    ["that was never granted", () => undefined, true, G.GNTST_bad_gntref],
-    ["granted to somebody else", (machine) => grant(machine, 1, 7), true, G.GNTST_permission_denied],
-    ["granted for reading, to be written", (machine) => grant(machine, 1 | 4), false, G.GNTST_permission_denied],
-    ["offered for a transfer", (machine) => grant(machine, 2), true, G.GNTST_bad_gntref],
-    ["that is no memory", (machine) => grant(machine, 1, 0, 0xf_0000), true, G.GNTST_general_error],
+    ["that was never granted", () => undefined, true, G.GNTST_general_error],
+    ["granted to somebody else", (machine) => grant(machine, 1, 7), true, G.GNTST_general_error],
+    ["granted for reading, to be written", (machine) => grant(machine, 1 | 4), false, G.GNTST_general_error],
+    ["offered for a transfer", (machine) => grant(machine, 2), true, G.GNTST_general_error],
+    ["that is no memory", (machine) => grant(machine, 1, 0, 0xf_0000), true, G.GNTST_bad_page],
     [
       "that is shared_info",
       (machine) => {
@@ -73,7 +90,7 @@ describe("a granted page", () => {
         grant(machine, 1, 0, 0x8_0000);
       },
       true,
-      G.GNTST_general_error,
+      G.GNTST_bad_page,
     ],
   ])("%s cannot be mapped", (_what, prepare, readOnly, status) => {
     const machine = startMachine();

@@ -3,6 +3,7 @@ import { HVM_OP_H, PARAMS_H, SCHED_H, VCPU_H, VERSION_H, XEN_H } from "../../src
 import { create, decode } from "../../src/xen/abi/layout.ts";
 import {
   SCHED_POLL,
+  VCPU_REGISTER_RUNSTATE_MEMORY_AREA,
   VCPU_REGISTER_VCPU_INFO,
   VCPU_SET_SINGLESHOT_TIMER,
   XEN_FEATURE_INFO,
@@ -144,6 +145,59 @@ describe("hypercalls", () => {
     // The time came along.
     expect(info.getUint32(56, true)).toBe(0x8000_0000);
     expect(register(0x301n, 0)).toBe(-22);
+  });
+});
+
+describe("vcpu_op (Xen: common_vcpu_op)", () => {
+  const OP = XEN_H.__HYPERVISOR_vcpu_op;
+  const words = (machine: TestMachine, address: number): number[] => {
+    const view = new DataView(guestRead(machine, address, 44).buffer);
+    return [view.getInt32(0, true), ...[4, 12, 20, 28, 36].map((at) => Number(view.getBigUint64(at, true)))];
+  };
+
+  test("the runstate area says how long the vCPU ran, waited and slept, as of when it last got the processor", () => {
+    const machine = startMachine();
+    const [vcpu] = machine.domain.vcpus;
+    // It lies across two pages.
+    const area = 0x30_0ff0;
+    const register = create(VCPU_REGISTER_RUNSTATE_MEMORY_AREA, { "addr.h": area });
+    const place = VCPU_H.VCPUOP_register_runstate_memory_area;
+    machine.clock.advanceTo(1_000);
+    expect(
+      withArgument(machine, OP, place, create(VCPU_REGISTER_RUNSTATE_MEMORY_AREA, { "addr.h": 0xf000_0000 }), 0),
+    ).toBe(-14);
+    expect(withArgument(machine, OP, place, register, 0)).toBe(0);
+    machine.xen.runVcpu(vcpu!, 500);
+    machine.clock.advanceTo(2_000);
+    expect(hypercall(machine, OP, VCPU_H.VCPUOP_get_runstate_info, 0, ARGUMENT)).toBe(0);
+    expect(words(machine, ARGUMENT)).toEqual([0, 1_000, 1_000, 1_000, 0, 0]);
+    machine.clock.advanceTo(5_000);
+    vcpu!.block("a test");
+    machine.clock.advanceTo(11_000);
+    vcpu!.wake();
+    machine.clock.advanceTo(12_000);
+    machine.xen.runVcpu(vcpu!, 10);
+    const first = guestRead(machine, area, 16);
+    const rest = guestRead(machine, area + 16, 28);
+    guestWrite(machine, ARGUMENT, Uint8Array.of(...first, ...rest));
+    expect(words(machine, ARGUMENT)).toEqual([0, 12_000, 4_000, 2_000, 6_000, 0]);
+  });
+
+  test("a domain's one vCPU is initialised and up until it goes down, which ends the domain", () => {
+    const machine = startMachine();
+    expect(hypercall(machine, OP, VCPU_H.VCPUOP_is_up, 0)).toBe(1);
+    expect(hypercall(machine, OP, VCPU_H.VCPUOP_initialise, 0, ARGUMENT)).toBe(-17);
+    expect(hypercall(machine, OP, VCPU_H.VCPUOP_up, 0)).toBe(0);
+    expect(hypercall(machine, OP, VCPU_H.VCPUOP_is_up, 1)).toBe(-2);
+    expect(hypercall(machine, OP, VCPU_H.VCPUOP_register_vcpu_time_memory_area, 0, ARGUMENT)).toBe(-38);
+    expect(hypercall(machine, OP, VCPU_H.VCPUOP_down, 0)).toBe(0);
+    expect(machine.xen.endOf(1)).toBe("poweroff");
+  });
+
+  test("of the assists a translated guest has the runstate area's update flag alone", () => {
+    const machine = startMachine();
+    const assist = (command: number, type: number) => hypercall(machine, XEN_H.__HYPERVISOR_vm_assist, command, type);
+    expect([assist(0, 5), assist(1, 5), assist(2, 5), assist(0, 2), assist(0, 99)]).toEqual([0, 0, -38, -22, -22]);
   });
 });
 

@@ -24,6 +24,9 @@ export const XEN_H = {
   DOMID_FIRST_RESERVED: 0x7ff0,
   DOMID_SELF: 0x7ff0,
   XEN_LEGACY_MAX_VCPUS: 32,
+  VMASST_CMD_enable: 0,
+  VMASST_CMD_disable: 1,
+  VMASST_TYPE_runstate_update_flag: 5,
   XEN_PVCLOCK_TSC_STABLE_BIT: 1,
 } as const;
 
@@ -154,6 +157,9 @@ export const VCPU_H = {
   VCPUOP_register_vcpu_time_memory_area: 13,
   VCPU_SSHOTTMR_future: 1,
   RUNSTATE_running: 0,
+  RUNSTATE_runnable: 1,
+  RUNSTATE_blocked: 2,
+  RUNSTATE_offline: 3,
 } as const;
 
 export const VERSION_H = {

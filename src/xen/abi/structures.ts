@@ -188,6 +188,19 @@ export const VCPU_REGISTER_VCPU_INFO = structure("struct vcpu_register_vcpu_info
   rsvd: "u32",
 });
 
+export const VCPU_RUNSTATE_INFO = structure("struct vcpu_runstate_info", "vcpu.h", {
+  state: "u32",
+  state_entry_time: "u64",
+  time: ["u64", 4],
+});
+/** A guest handle in a union of eight bytes. */
+export const VCPU_REGISTER_RUNSTATE_MEMORY_AREA = structure(
+  "struct vcpu_register_runstate_memory_area",
+  "vcpu.h",
+  { "addr.h": "pointer", "addr.p": "u64" },
+  { "addr.p": "addr.h" },
+);
+
 export const VCPU_SET_PERIODIC_TIMER = structure("struct vcpu_set_periodic_timer", "vcpu.h", { period_ns: "u64" });
 export const VCPU_SET_SINGLESHOT_TIMER = structure("struct vcpu_set_singleshot_timer", "vcpu.h", {
   timeout_abs_ns: "u64",
@@ -314,6 +327,8 @@ export const STRUCTURES: readonly AnyStructure[] = [
   SCHED_SHUTDOWN,
   SCHED_POLL,
   VCPU_REGISTER_VCPU_INFO,
+  VCPU_RUNSTATE_INFO,
+  VCPU_REGISTER_RUNSTATE_MEMORY_AREA,
   VCPU_SET_PERIODIC_TIMER,
   VCPU_SET_SINGLESHOT_TIMER,
   XEN_COMPILE_INFO,

@@ -158,14 +158,9 @@ function copySide(
   }
   const owner = host.grantOwner(pointer.domid === XEN_H.DOMID_SELF ? domain.domid : pointer.domid);
   if (owner === undefined) return G.GNTST_bad_domain;
-  const use = owner.grants.acquire(pointer["u.ref"], domain.domid, !write);
-  if (typeof use === "number") return use;
+  const frame = owner.grants.acquire(pointer["u.ref"], domain.domid, !write);
+  if (frame < 0) return frame;
   const release = () => owner.grants.release(pointer["u.ref"], !write);
-  const frame = owner.ownFrame(use.gfn);
-  if (frame < 0) {
-    release();
-    return G.GNTST_general_error;
-  }
   return { address: frame * 2 ** PAGE_SHIFT + pointer.offset, release };
 }
 

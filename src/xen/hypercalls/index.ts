@@ -7,8 +7,18 @@ import { eventChannelOp } from "./event-channel-op.ts";
 import { grantTableOp } from "./grant-table-op.ts";
 import { hvmOp } from "./hvm-op.ts";
 import { memoryOp } from "./memory-op.ts";
-import { schedOp, setTimerOp, vcpuOp } from "./sched-op.ts";
+import { schedOp } from "./sched-op.ts";
+import { setTimerOp, vcpuOp } from "./vcpu-op.ts";
 import { xenVersion } from "./xen-version.ts";
+
+/**
+ * Of the assists a translated guest has one (Xen's HVM_VM_ASSIST_VALID): marking its runstate area while it is updated. An update is one step
+ * here, so that no guest ever sees the mark.
+ */
+function vmAssist({ arguments: [command, type] }: Hypercall): number {
+  if (type !== XEN_H.VMASST_TYPE_runstate_update_flag) return -E.XEN_EINVAL;
+  return command === XEN_H.VMASST_CMD_enable || command === XEN_H.VMASST_CMD_disable ? 0 : -E.XEN_ENOSYS;
+}
 
 const HYPERCALLS: ReadonlyMap<number, HypercallRow> = new Map<number, HypercallRow>([
   [XEN_H.__HYPERVISOR_memory_op, { name: "memory_op", arguments: 2, handler: memoryOp }],
@@ -16,8 +26,7 @@ const HYPERCALLS: ReadonlyMap<number, HypercallRow> = new Map<number, HypercallR
   [XEN_H.__HYPERVISOR_xen_version, { name: "xen_version", arguments: 2, handler: xenVersion }],
   [XEN_H.__HYPERVISOR_console_io, { name: "console_io", arguments: 3, handler: consoleIo }],
   [XEN_H.__HYPERVISOR_grant_table_op, { name: "grant_table_op", arguments: 3, handler: grantTableOp }],
-  // PV extensions; an HVM domain has none to enable.
-  [XEN_H.__HYPERVISOR_vm_assist, { name: "vm_assist", arguments: 2, handler: () => -E.XEN_ENOSYS }],
+  [XEN_H.__HYPERVISOR_vm_assist, { name: "vm_assist", arguments: 2, handler: vmAssist }],
   [XEN_H.__HYPERVISOR_vcpu_op, { name: "vcpu_op", arguments: 3, handler: vcpuOp }],
   [XEN_H.__HYPERVISOR_sched_op, { name: "sched_op", arguments: 2, handler: schedOp }],
   [XEN_H.__HYPERVISOR_event_channel_op, { name: "event_channel_op", arguments: 2, handler: eventChannelOp }],
