@@ -42,31 +42,36 @@ export interface BlockOptions {
   readonly sectors?: number;
 }
 
+/** A guest with a disk; several may share a machine. */
 export class BlockMachine {
-  readonly xen = new XenMachine();
+  readonly xen: XenMachine;
   readonly store: StoreGuest;
+  /** The back end's directory. */
+  readonly back: string;
   readonly disk: OverlayDisk;
   readonly vbd: Vbd;
   readonly random: RandomStream;
 
-  constructor(options: BlockOptions = {}) {
-    const { xen } = this;
-    const guest = xen.guest("first");
+  constructor(options: BlockOptions = {}, xen = new XenMachine(), name = "first") {
+    this.xen = xen;
+    const guest = xen.guest(name);
+    const suffix = guest.domid === 1 ? "" : ` ${name}`;
+    this.back = BACK.replace("/vbd/1/", `/vbd/${guest.domid}/`);
     this.store = new StoreGuest(guest);
     this.disk = new OverlayDisk(options.image ?? numbered(), options.sectors ?? SECTORS);
-    this.random = xen.random.stream("disk");
+    this.random = xen.random.stream(`disk${suffix}`);
     this.vbd = new Vbd(xen.hypervisor.backendHost(xen.xenstore.client()), {
       frontDomid: guest.domid,
       device: "xvda",
-      disk: new FaultyDisk(this.disk, options.faults ?? [], xen.random.stream("faults"), () => {}),
+      disk: new FaultyDisk(this.disk, options.faults ?? [], xen.random.stream(`faults${suffix}`), () => {}),
       features: { ...DEFAULT_FEATURES, ...options.features },
       service: options.service ?? SERVICE,
       random: this.random,
       grant: (path, owner, reader) => xen.xenstore.grant(path, owner, reader),
       faults: new Set(options.switches),
     });
-    xen.snapshots.register("disk", 1, this.disk);
-    xen.snapshots.register("vbd", 1, this.vbd);
+    xen.snapshots.register(`disk${suffix}`, 1, this.disk);
+    xen.snapshots.register(`vbd${suffix}`, 1, this.vbd);
     this.vbd.plug();
     xen.settle();
   }
@@ -113,7 +118,7 @@ export class BlockFront {
   }
 
   get backState(): number {
-    return Number(this.machine.xen.xenstore.client().read(`${BACK}/state`));
+    return Number(this.machine.xen.xenstore.client().read(`${this.machine.back}/state`));
   }
 
   write(name: string, value: string | number): void {
