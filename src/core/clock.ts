@@ -43,42 +43,87 @@ export interface ClockState {
   alarms: { name: string; deadline: Nanoseconds; sequence: number }[];
 }
 
-interface QueuedAlarm extends Alarm {
+/** A number all the same, so that an alarm keeps its deadline in place and arming makes no garbage. */
+const NOT_ARMED = Number.POSITIVE_INFINITY;
+
+class QueuedAlarm implements Alarm {
+  readonly name: string;
   readonly run: () => void;
-  deadline: Nanoseconds | undefined;
-  sequence: number;
+  /** NOT_ARMED outside of the queue. */
+  due: Nanoseconds = NOT_ARMED;
+  sequence = 0;
+  readonly #queue: AlarmQueue;
+
+  constructor(name: string, run: () => void, queue: AlarmQueue) {
+    this.name = name;
+    this.run = run;
+    this.#queue = queue;
+  }
+
+  get deadline(): Nanoseconds | undefined {
+    return this.due === NOT_ARMED ? undefined : this.due;
+  }
+
+  set(deadlineNs: Nanoseconds): void {
+    this.#queue.arm(this, deadlineNs);
+  }
+
+  cancel(): void {
+    this.#queue.disarm(this);
+  }
+}
+
+/** The time and what is armed. Places are moved by hand: `splice` costs more than the search for them. */
+class AlarmQueue {
+  now: Nanoseconds = 0;
+  sequence = 0;
+  /** The armed alarms, sorted by (deadline, sequence); at most one entry an alarm, so a plain array is quick enough. */
+  alarms: QueuedAlarm[] = [];
+
+  arm(alarm: QueuedAlarm, deadlineNs: Nanoseconds): void {
+    if (!Number.isSafeInteger(deadlineNs)) throw new InvariantError(`alarm ${alarm.name}: ${deadlineNs} is not a time`);
+    this.disarm(alarm);
+    const { alarms } = this;
+    const deadline = Math.max(deadlineNs, this.now);
+    alarm.due = deadline;
+    alarm.sequence = this.sequence++;
+    // The newest sequence is the highest, so the deadline alone decides the place.
+    let place = alarms.length;
+    alarms.push(alarm);
+    for (; place > 0 && alarms[place - 1]!.due > deadline; place--) alarms[place] = alarms[place - 1]!;
+    alarms[place] = alarm;
+  }
+
+  disarm(alarm: QueuedAlarm): void {
+    if (alarm.due === NOT_ARMED) return;
+    alarm.due = NOT_ARMED;
+    const { alarms } = this;
+    const last = alarms.length - 1;
+    for (let place = alarms.indexOf(alarm); place < last; place++) alarms[place] = alarms[place + 1]!;
+    alarms.pop();
+  }
 }
 
 export class Clock implements AlarmClock, Snapshotable<ClockState> {
-  #now: Nanoseconds = 0;
-  #sequence = 0;
   #advancing = false;
   readonly #alarms = new Map<string, QueuedAlarm>();
-  /** The armed alarms, sorted by (deadline, sequence); at most one entry an alarm, so a plain array is quick enough. */
-  #queue: QueuedAlarm[] = [];
+  readonly #queue = new AlarmQueue();
 
   get now(): Nanoseconds {
-    return this.#now;
+    return this.#queue.now;
   }
 
   /** Creates an alarm that is not armed. @throws InputError when the name is taken */
   alarm(name: string, handler: () => void): Alarm {
     if (this.#alarms.has(name)) throw new InputError("the clock has an alarm of this name already", name);
-    const alarm: QueuedAlarm = {
-      name,
-      run: handler,
-      deadline: undefined,
-      sequence: 0,
-      set: (deadlineNs) => this.#arm(alarm, deadlineNs),
-      cancel: () => this.#disarm(alarm),
-    };
+    const alarm = new QueuedAlarm(name, handler, this.#queue);
     this.#alarms.set(name, alarm);
     return alarm;
   }
 
   /** When the first armed alarm is due; never before `now`. */
   nextDeadline(): Nanoseconds | undefined {
-    return this.#queue[0]?.deadline;
+    return this.#queue.alarms[0]?.due;
   }
 
   /**
@@ -86,27 +131,29 @@ export class Clock implements AlarmClock, Snapshotable<ClockState> {
    * alarms, also at the current time. When a handler throws, time stays at its deadline and the other alarms stay armed.
    */
   advanceTo(timeNs: Nanoseconds): void {
-    if (!(Number.isSafeInteger(timeNs) && timeNs >= this.#now)) {
-      throw new InvariantError(`time cannot move from ${this.#now} to ${timeNs}`);
+    const queue = this.#queue;
+    if (!(Number.isSafeInteger(timeNs) && timeNs >= queue.now)) {
+      throw new InvariantError(`time cannot move from ${queue.now} to ${timeNs}`);
     }
     assert(!this.#advancing, "an alarm's handler moved the clock");
-    const first = this.#queue[0];
-    if (first !== undefined && due(first) <= timeNs) this.#runAlarms(timeNs);
-    this.#now = timeNs;
+    const first = queue.alarms[0];
+    if (first !== undefined && first.due <= timeNs) this.#runAlarms(timeNs);
+    queue.now = timeNs;
   }
 
   #runAlarms(timeNs: Nanoseconds): void {
+    const queue = this.#queue;
     this.#advancing = true;
     try {
       let ranNow = 0;
-      for (let first = this.#queue[0]; first !== undefined && due(first) <= timeNs; first = this.#queue[0]) {
-        const deadline = due(first);
-        ranNow = deadline === this.#now ? ranNow + 1 : 1;
+      for (let first = queue.alarms[0]; first !== undefined && first.due <= timeNs; first = queue.alarms[0]) {
+        const { due } = first;
+        ranNow = due === queue.now ? ranNow + 1 : 1;
         if (ranNow > MAX_ALARMS_AT_ONE_INSTANT) {
-          throw new InvariantError(`alarm ${first.name} never lets time pass ${deadline}`);
+          throw new InvariantError(`alarm ${first.name} never lets time pass ${due}`);
         }
-        this.#now = deadline;
-        this.#disarm(first);
+        queue.now = due;
+        queue.disarm(first);
         first.run();
       }
     } finally {
@@ -114,33 +161,11 @@ export class Clock implements AlarmClock, Snapshotable<ClockState> {
     }
   }
 
-  #arm(alarm: QueuedAlarm, deadlineNs: Nanoseconds): void {
-    if (!Number.isSafeInteger(deadlineNs)) throw new InvariantError(`alarm ${alarm.name}: ${deadlineNs} is not a time`);
-    this.#disarm(alarm);
-    const deadline = Math.max(deadlineNs, this.#now);
-    alarm.deadline = deadline;
-    alarm.sequence = this.#sequence++;
-    // The newest sequence is the highest, so the deadline alone decides the place. Moved by hand: `splice` costs more than the search.
-    const queue = this.#queue;
-    let place = queue.length;
-    queue.push(alarm);
-    for (; place > 0 && due(queue[place - 1]!) > deadline; place--) queue[place] = queue[place - 1]!;
-    queue[place] = alarm;
-  }
-
-  #disarm(alarm: QueuedAlarm): void {
-    if (alarm.deadline === undefined) return;
-    alarm.deadline = undefined;
-    const queue = this.#queue;
-    for (let place = queue.indexOf(alarm); place + 1 < queue.length; place++) queue[place] = queue[place + 1]!;
-    queue.pop();
-  }
-
   save(): ClockState {
     return {
-      now: this.#now,
-      sequence: this.#sequence,
-      alarms: this.#queue.map((alarm) => ({ name: alarm.name, deadline: due(alarm), sequence: alarm.sequence })),
+      now: this.#queue.now,
+      sequence: this.#queue.sequence,
+      alarms: this.#queue.alarms.map(({ name, due, sequence }) => ({ name, deadline: due, sequence })),
     };
   }
 
@@ -164,14 +189,14 @@ export class Clock implements AlarmClock, Snapshotable<ClockState> {
       queue.push(alarm);
       before = saved;
     }
-    for (const alarm of this.#queue) alarm.deadline = undefined;
+    for (const alarm of this.#queue.alarms) alarm.due = NOT_ARMED;
     for (const [index, alarm] of queue.entries()) {
-      alarm.deadline = state.alarms[index]!.deadline;
+      alarm.due = state.alarms[index]!.deadline;
       alarm.sequence = state.alarms[index]!.sequence;
     }
-    this.#now = state.now;
-    this.#sequence = state.sequence;
-    this.#queue = queue;
+    this.#queue.now = state.now;
+    this.#queue.sequence = state.sequence;
+    this.#queue.alarms = queue;
   }
 }
 
@@ -187,10 +212,4 @@ function compare(a: Due, b: Due): number {
 
 function isCount(value: number): boolean {
   return Number.isSafeInteger(value) && value >= 0;
-}
-
-function due(alarm: QueuedAlarm): Nanoseconds {
-  const { deadline } = alarm;
-  if (deadline === undefined) throw new InvariantError(`alarm ${alarm.name} is queued without a deadline`);
-  return deadline;
 }
