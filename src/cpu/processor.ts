@@ -79,6 +79,8 @@ const RIGHTS_DATA = 0x93;
 const RIGHTS_CODE = 0x9b;
 const RIGHTS_LDT = 0x82;
 const RIGHTS_TSS = 0x8b;
+/** DR7.L0–G3. */
+const BREAKPOINTS_ENABLED = 0xff;
 
 export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
   /** The one memory; host-physical address 0 is at RAM_BASE. */
@@ -198,6 +200,9 @@ export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
 
   #followDebugRegisters(): void {
     const { state } = this;
+    // Without breakpoints nothing depends on the addresses.
+    const dr7 = state.dr(7);
+    if (this.#debug[4] === dr7 && (dr7 & BREAKPOINTS_ENABLED) === 0) return;
     let changed = false;
     for (let index = 0; index < 5; index++) {
       const value = state.dr(index < 4 ? index : 7);

@@ -340,6 +340,13 @@ export function exitReason(reason: number): ExitReasonRow | undefined {
   return byReason[reason & 0xffff];
 }
 
+const byInstruction: readonly boolean[] = Array.from(byReason, (row) => row?.instruction === true);
+
+/** Whether an instruction causes exits of a basic reason (bits 15:0), whose length they report (SDM §28.2.5). */
+export function isInstructionExit(reason: number): boolean {
+  return byInstruction[reason & 0xffff] === true;
+}
+
 /** What a trace records of a VM exit. Absent fields were zero or undefined for the reason. */
 export interface ExitRecord {
   readonly reason: number;

@@ -40,8 +40,6 @@ const MSR_BITMAP_HIGH_FIRST = 0xc000_0000;
 const MSR_BITMAP_HIGH_OFFSET = 1024;
 const MSR_BITMAP_WRITE_OFFSET = 2048;
 
-const NO_FIELDS: ExitFields = {};
-
 export class NonRoot implements Vmx {
   readonly controls: VmxControls = noControls();
   readonly vmcs: Vmcs;
@@ -76,7 +74,7 @@ export class NonRoot implements Vmx {
     this.vectoring = 0;
   }
 
-  exit(reason: number, qualification = 0, fields: ExitFields = NO_FIELDS): VmExitSignal {
+  exit(reason: number, qualification = 0, fields?: ExitFields): VmExitSignal {
     this.exitTaken = false;
     // An instruction that the hypervisor emulates is not in non-root operation: it stays unhandled, the last exit stands.
     if (this.emulating) return this.signal;
@@ -84,9 +82,9 @@ export class NonRoot implements Vmx {
     words[REASON] = reason;
     words[QUALIFICATION] = qualification;
     words[INTERRUPTION] = 0;
-    words[INSTRUCTION_INFORMATION] = fields.instructionInformation ?? 0;
-    words[LINEAR] = fields.guestLinear ?? 0;
-    this.setGuestPhysical(fields.guestPhysical ?? 0);
+    words[INSTRUCTION_INFORMATION] = fields?.instructionInformation ?? 0;
+    words[LINEAR] = fields?.guestLinear ?? 0;
+    this.setGuestPhysical(fields?.guestPhysical ?? 0);
     this.softwareLength = 0;
     return this.signal;
   }
@@ -214,7 +212,8 @@ export class NonRoot implements Vmx {
   }
 
   private setGuestPhysical(address: number): void {
-    this.vmcs.words[PHYSICAL] = address % 0x1_0000_0000;
+    // Words take a number modulo 2^32.
+    this.vmcs.words[PHYSICAL] = address;
     this.vmcs.words[PHYSICAL + 1] = Math.floor(address / 0x1_0000_0000);
   }
 

@@ -7,7 +7,7 @@ import { InputError } from "../../core/errors.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { PHYSICAL_ADDRESS_END, VMCS_REVISION } from "./capabilities.ts";
 import { isEptPointer } from "./check-controls.ts";
-import { TYPE_EXIT_INFORMATION, VMCS_WORDS, type VmcsField, vmcsField, WIDTH_64 } from "./fields.ts";
+import { TYPE_EXIT_INFORMATION, VMCS, VMCS_WORDS, type VmcsField, vmcsField, WIDTH_64 } from "./fields.ts";
 import {
   INVALID_INVALIDATION,
   READ_ONLY_COMPONENT,
@@ -27,6 +27,13 @@ import { Transitions } from "./transitions.ts";
 import { LAUNCH_STATE_OFFSET } from "./vmcs.ts";
 
 export * from "./results.ts";
+
+/** By encoding, the word that VMREAD returns as it is; −1 for live and 64-bit fields, for RFLAGS and for what is no field. */
+const PLAIN_WORDS = Int16Array.from({ length: 1 << 15 }, (_, encoding) => {
+  const field = vmcsField(encoding);
+  const plain = field !== undefined && field.live < 0 && field.width !== WIDTH_64 && encoding !== VMCS.GUEST_RFLAGS;
+  return plain ? field.word : -1;
+});
 
 export interface VmxState {
   readonly version: 1;
@@ -99,6 +106,8 @@ export class VmxOperation extends Transitions implements Snapshotable<VmxState> 
    */
   vmread(encoding: number): number {
     const { vmcs } = this;
+    const word = PLAIN_WORDS[encoding] ?? -1;
+    if (word >= 0 && vmcs.pointer >= 0) return vmcs.word(word);
     const field = vmcsField(encoding);
     if (field !== undefined && vmcs.pointer >= 0) {
       const low = vmcs.low(field);

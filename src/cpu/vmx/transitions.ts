@@ -24,9 +24,9 @@ import { type EntryCheck, EntryView } from "./entry-view.ts";
 import {
   ENTRY_FAILURE,
   EXIT,
-  exitReason,
   HARDWARE_EXCEPTION,
   INTERRUPTION_VALID,
+  isInstructionExit,
   SOFTWARE_INTERRUPT,
 } from "./exit-reasons.ts";
 import { VMCS, wordOf } from "./fields.ts";
@@ -264,8 +264,9 @@ export class Transitions extends NonRoot {
     const { vectoring } = this;
     words[VECTORING] = vectoring;
     words[VECTORING_ERROR_CODE] = vectoring === 0 ? 0 : this.vectoringErrorCode;
-    words[INSTRUCTION_LENGTH] = this.instructionLength(vectoring);
-    this.saveResumeFlag(vectoring);
+    const byInstruction = isInstructionExit(vmcs.word(EXIT_REASON));
+    words[INSTRUCTION_LENGTH] = this.instructionLength(vectoring, byInstruction);
+    this.saveResumeFlag(vectoring, byInstruction);
     this.endDelivery();
     this.takeExit();
     if (controls.saveDebugControls) words[GUEST_DR7] = state.dr(7);
@@ -280,21 +281,20 @@ export class Transitions extends NonRoot {
   }
 
   /** SDM §28.2.5: of the instruction that exited, or that raised the software event whose delivery exited; else 0. */
-  private instructionLength(vectoring: number): number {
+  private instructionLength(vectoring: number, byInstruction: boolean): number {
     const type = (vectoring >>> 8) & 7;
     if (vectoring !== 0) return type >= SOFTWARE_INTERRUPT ? this.vectoringLength : 0;
-    const instruction = exitReason(this.vmcs.word(EXIT_REASON))?.instruction === true;
-    return instruction ? this.core.insn.length : this.softwareLength;
+    return byInstruction ? this.core.insn.length : this.softwareLength;
   }
 
   /** RF in the saved RFLAGS (SDM §28.3.3). */
-  private saveResumeFlag(vectoring: number): void {
+  private saveResumeFlag(vectoring: number, byInstruction: boolean): void {
     const { state } = this.core;
-    const reason = this.vmcs.word(EXIT_REASON);
-    if (vectoring === 0 && exitReason(reason)?.instruction === true) {
+    if (vectoring === 0 && byInstruction) {
       if ((state.flagsRest & RF) !== 0) state.flagsRest &= ~RF;
       return;
     }
+    const reason = this.vmcs.word(EXIT_REASON);
     const ept = reason === EXIT.EPT_VIOLATION || reason === EXIT.EPT_MISCONFIGURATION;
     const event = reason === EXIT.EXCEPTION_OR_NMI ? this.vmcs.word(INTERRUPTION) : vectoring;
     const faulted = ((event >>> 8) & 7) === HARDWARE_EXCEPTION && event !== 0 && !NOT_FAULTS.has(event & 0xff);
