@@ -261,7 +261,7 @@ export class Machine implements Snapshotable<MachineState> {
 
   #over(): boolean {
     if (this.clock.now >= this.#config.timeLimitNs) return !this.#stop("time limit");
-    for (const { domid } of this.#domains.values()) if (this.hypervisor.endOf(domid) === "running") return false;
+    for (const { status } of this.#domains.values()) if (status === "running") return false;
     return !this.#stop("domains ended");
   }
 

@@ -163,7 +163,8 @@ export class ModelDomain implements DomainServices, EventSink, Snapshotable<Mode
   }
 
   #deliver(): void {
-    const ports = this.#pending.sort((a, b) => a - b);
+    const ports = this.#pending;
+    if (ports.length > 1) ports.sort((a, b) => a - b);
     this.#pending = [];
     for (const port of ports) this.#handlers.get(port)?.();
   }

@@ -206,7 +206,10 @@ export class P2m {
   }
 }
 
+/** Frames that one entry maps, by level. */
+const SPAN: readonly number[] = Array.from({ length: LEVELS }, (_, level) => 2 ** (INDEX_BITS * level));
+
 function entryAddress(table: number, gfn: number, level: number): number {
-  const index = Math.floor(gfn / 2 ** (INDEX_BITS * level)) & ((1 << INDEX_BITS) - 1);
+  const index = Math.floor(gfn / SPAN[level]!) & ((1 << INDEX_BITS) - 1);
   return (table << PAGE_SHIFT) + index * ENTRY_SIZE;
 }

@@ -46,6 +46,8 @@ const OPEN_BUS: DeviceAccess = {
 /** As many as shared_info has vcpu_info for (XEN_LEGACY_MAX_VCPUS). Equal VPIDs would do no harm: EPT pointers tell domains apart. */
 const VCPUS_PER_DOMAIN = 32;
 
+const isRunnable = (vcpu: Vcpu): boolean => vcpu.runnable;
+
 /** SHUTDOWN_ values (sched.h) by name. */
 const ENDS = ["poweroff", "reboot", "suspend", "crash", "watchdog", "soft reset"] as const;
 
@@ -374,7 +376,8 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
   // Running.
 
   runnable(): readonly Vcpu[] {
-    return this.#scheduled.filter((vcpu) => vcpu.runnable);
+    const scheduled = this.#scheduled;
+    return scheduled.every(isRunnable) ? scheduled : scheduled.filter(isRunnable);
   }
 
   waiting(): readonly string[] {
