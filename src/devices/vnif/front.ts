@@ -38,6 +38,8 @@ const MAX_QUEUED = 1024;
 /** Buffers of each direction, where the domain has the pages. */
 const DEFAULT_BUFFERS = 64;
 
+const HOLDS = { nothing: 0, beginning: 1, part: 2 } as const;
+
 export interface NetfrontOptions {
   /** Handle: 0 for the domain's first interface. */
   readonly device: number;
@@ -55,8 +57,8 @@ export interface NetfrontHandlers {
   ready(): void;
   /** @param frame without check sequence */
   received(frame: Uint8Array): void;
-  /** Frames have left: there is room for more. */
-  sent?(): void;
+  /** So many frames have left: there is room for more. */
+  sent?(count: number): void;
   /** The device is gone; frames that waited are lost. `start` may connect it again. */
   closed(): void;
 }
@@ -85,6 +87,7 @@ export interface NetfrontState {
     rx: FrontRingState;
     sending: BufferState[];
     free: number[];
+    holds: number[];
     extras: number;
     posting: BufferState[];
     posted: number[];
@@ -103,9 +106,10 @@ interface Connection {
   readonly tx: FrontRing;
   readonly rx: FrontRing;
   readonly sending: readonly Buffer[];
-  /** Numbers of the sending buffers that are not in the ring; for each buffer, whether it is in the ring. */
+  /** Numbers of the sending buffers that are not in the ring. */
   readonly free: number[];
-  readonly inRing: boolean[];
+  /** What each sending buffer holds: nothing, the beginning of a frame, or a further part of one. */
+  readonly holds: number[];
   /** Extra-info slots in the ring. */
   extras: number;
   readonly posting: readonly Buffer[];
@@ -192,13 +196,13 @@ export class Netfront implements Snapshotable<NetfrontState> {
 
   /** Writes one frame's slots; false when there is no room for all of them now. */
   #write(connection: Connection, { frame, flags, segmentSize }: Queued): boolean {
-    const { tx, free, inRing, sending } = connection;
+    const { tx, free, holds, sending } = connection;
     const count = Math.ceil(frame.length / PAGE_SIZE);
     const extra = segmentSize > 0 ? 1 : 0;
     if (free.length < count || tx.size - tx.inFlight < count + extra) return false;
     for (let index = 0; index < count; index++) {
       const id = free.pop()!;
-      inRing[id] = true;
+      holds[id] = index === 0 ? HOLDS.beginning : HOLDS.part;
       const { page, ref } = sending[id]!;
       const part = frame.subarray(index * PAGE_SIZE, (index + 1) * PAGE_SIZE);
       page.write(0, part);
@@ -226,23 +230,25 @@ export class Netfront implements Snapshotable<NetfrontState> {
 
   /** Takes the transmit ring's responses; false when the device is shut. */
   #takeSent(connection: Connection): boolean {
-    const { tx, free, inRing } = connection;
+    const { tx, free, holds } = connection;
     const waiting = tx.responses();
     if (waiting < 0) return this.#fatal("answered more transmit requests than there were");
+    let frames = 0;
     for (let left = waiting; left > 0; left--) {
       const { id, status } = decodeTxResponse(tx.take(4));
       if (status === RSP.NULL) {
         if (connection.extras === 0) return this.#fatal("answered extra info that was not sent");
         connection.extras--;
-      } else if (inRing[id] !== true) {
+      } else if ((holds[id] ?? HOLDS.nothing) === HOLDS.nothing) {
         return this.#fatal(`answered transmit request ${id}, which is not in flight`);
       } else {
-        inRing[id] = false;
+        if (holds[id] === HOLDS.beginning) frames++;
+        holds[id] = HOLDS.nothing;
         free.push(id);
       }
     }
     tx.listen();
-    if (waiting > 0) this.#handlers.sent?.();
+    if (frames > 0) this.#handlers.sent?.(frames);
     return this.#connection === connection && !this.#shut;
   }
 
@@ -330,7 +336,7 @@ export class Netfront implements Snapshotable<NetfrontState> {
       rx: new FrontRing([rings[1]!.page], RX_SLOT, start),
       sending,
       free: sending.map((_, id) => id),
-      inRing: sending.map(() => false),
+      holds: sending.map(() => HOLDS.nothing),
       extras: 0,
       posting,
       posted: [],
@@ -396,6 +402,7 @@ export class Netfront implements Snapshotable<NetfrontState> {
               rx: connection.rx.save(),
               sending: saveBuffers(connection.sending),
               free: [...connection.free],
+              holds: [...connection.holds],
               extras: connection.extras,
               posting: saveBuffers(connection.posting),
               posted: [...connection.posted],
@@ -417,15 +424,14 @@ export class Netfront implements Snapshotable<NetfrontState> {
     this.#connection = undefined;
     if (connection === null) return;
     const rings = loadBuffers(kernel, connection.rings);
-    const sending = loadBuffers(kernel, connection.sending);
     this.#connection = {
       ports: [...connection.ports],
       rings,
       tx: new FrontRing([rings[0]!.page], TX_SLOT, 0, connection.tx),
       rx: new FrontRing([rings[1]!.page], RX_SLOT, 0, connection.rx),
-      sending,
+      sending: loadBuffers(kernel, connection.sending),
       free: [...connection.free],
-      inRing: sending.map((_, id) => !connection.free.includes(id)),
+      holds: [...connection.holds],
       extras: connection.extras,
       posting: loadBuffers(kernel, connection.posting),
       posted: [...connection.posted],
