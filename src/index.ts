@@ -32,6 +32,7 @@ export {
   PROTOCOL,
 } from "./devices/net/ipv4.ts";
 export { type CapturedFrame, readPcap, writePcap } from "./devices/net/pcap.ts";
+export { Blkfront, type BlkfrontHandlers, type BlkfrontOptions, type BlkfrontState } from "./devices/vbd/front.ts";
 export type {
   DiskAction,
   DiskConfig,

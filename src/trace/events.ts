@@ -309,7 +309,7 @@ export const EVENT_KINDS = kinds({
   },
   "device-plug": {
     id: 52,
-    what: "a toolstack's change of a guest's device: plugged in, unplug asked for, removed, gone",
+    what: "a toolstack's change of a guest's device: plugged in, unplug asked for, removed, gone, or its new size",
     fields: { domain: "uint", device: "text", change: "text" },
   },
   "frontend-error": {

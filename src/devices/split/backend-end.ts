@@ -52,7 +52,7 @@ export class BackendEnd {
   plug(front: Nodes, back: Nodes): void {
     const { frontDomid, grant } = this.#options;
     const { domid, xenstore } = this.#host;
-    this.#tellPlug("plugged in");
+    this.tellChange("plugged in");
     const initial = XENBUS.Initialising;
     for (const [home, owner, reader, nodes] of [
       [this.front, frontDomid, domid, { backend: this.back, "backend-id": domid, state: initial, ...front }],
@@ -76,7 +76,7 @@ export class BackendEnd {
 
   /** Asks the guest to let go of the device, as libxl does: it is gone when both ends are Closed. */
   unplug(): void {
-    this.#tellPlug("unplug asked for");
+    this.tellChange("unplug asked for");
     this.write("online", 0);
     this.write("state", XENBUS.Closing);
     if (this.#state === XENBUS.Closed) this.#gone();
@@ -84,7 +84,7 @@ export class BackendEnd {
 
   /** Takes the nodes of both ends away without asking; the back end lets go as soon as nothing is in flight. */
   remove(): void {
-    this.#tellPlug("removed");
+    this.tellChange("removed");
     this.#removeNodes();
     if (this.#state === XENBUS.Closed) this.#gone();
   }
@@ -147,7 +147,7 @@ export class BackendEnd {
   #gone(): void {
     this.#removeNodes();
     this.#state = XENBUS.Unknown;
-    this.#tellPlug("gone");
+    this.tellChange("gone");
   }
 
   #removeNodes(): void {
@@ -155,7 +155,8 @@ export class BackendEnd {
     this.#host.xenstore.rm(this.back);
   }
 
-  #tellPlug(change: string): void {
+  /** A toolstack's change of the device, for the trace. */
+  tellChange(change: string): void {
     const { emit, clock } = this.#host;
     emit({ kind: "device-plug", at: clock.now, domain: this.#options.frontDomid, device: this.name, change });
   }

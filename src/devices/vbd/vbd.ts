@@ -116,6 +116,7 @@ export class Vbd implements Snapshotable<VbdState> {
   /** The disk has another size now: says so, and writes the state once more, which is what makes a connected front end look (xen_vbd_resize). */
   resized(): void {
     if (!this.isPlugged) return;
+    this.#end.tellChange(`${this.#options.disk.sectorCount} sectors`);
     for (const [name, value] of Object.entries(sizeNodes(this.#options.disk))) this.#end.write(name, value);
     if (this.#end.state === XENBUS.Connected) this.#end.switchTo(XENBUS.Connected);
   }
