@@ -1,7 +1,7 @@
 // Part: what a device model, a program of the control domain, may do with the one domain that it serves: the pages of I/O requests
 // (XENMEM_acquire_resource), the guest's memory (foreign mappings), interrupt lines (DMOP_ operations, hvm/dm_op.h), its end.
 
-import type { MmioBus, PortBus } from "../core/bus.ts";
+import type { AccessWidth, MmioBus, PortBus } from "../core/bus.ts";
 import type { Clock } from "../core/clock.ts";
 import { type GuestMemory, PAGE_SHIFT, PAGE_SIZE } from "../core/memory.ts";
 import type { Emit } from "../trace/events.ts";
@@ -152,6 +152,19 @@ export class SharedPage {
   store32(offset: number, value: number): void {
     this.#memory.store32(this.#base + offset, value);
   }
+
+  load(offset: number, width: AccessWidth): number {
+    const at = this.#base + offset;
+    if (width === 2) return this.#memory.load16(at);
+    return width === 1 ? this.#memory.load8(at) : this.#memory.load32(at);
+  }
+
+  store(offset: number, width: AccessWidth, value: number): void {
+    const at = this.#base + offset;
+    if (width === 2) this.#memory.store16(at, value);
+    else if (width === 1) this.#memory.store8(at, value);
+    else this.#memory.store32(at, value);
+  }
 }
 
 /** A guest's memory by guest-physical address. */
@@ -180,6 +193,14 @@ export class ForeignMemory {
     return this.#pages(address, bytes.length, true, (host, done, count) => {
       this.#memory.write(host, bytes.subarray(done, done + count));
     });
+  }
+
+  /** The page of bytes that all lie in one, for accesses that follow at once; undefined when they do not, or are no memory (that may be written). */
+  page(address: number, length: number, write: boolean): SharedPage | undefined {
+    const { p2m } = this.#domain;
+    const gfn = Math.floor(address / PAGE_SIZE);
+    const frame = (address % PAGE_SIZE) + length > PAGE_SIZE ? -1 : p2m.frameOf(gfn);
+    return frame < 0 || (write && !p2m.writable(gfn)) ? undefined : new SharedPage(this.#memory, frame);
   }
 
   #pages(

@@ -4,6 +4,7 @@
 
 import type { AccessWidth, MmioBus, PortBus } from "../../core/bus.ts";
 import { assert } from "../../core/errors.ts";
+import { PAGE_SIZE } from "../../core/memory.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { IOREQ_H as R } from "../../xen/abi/constants.ts";
 import { IOREQ } from "../../xen/abi/structures.ts";
@@ -124,11 +125,17 @@ export class DeviceModel implements Snapshotable<DeviceModelState> {
       return;
     }
     const { memory } = this.#host;
+    // The hypervisor asks for the data of one page at a time.
+    const page = memory.page(request.data - (down ? (count - 1) * size : 0), count * size, read);
+    const first = request.data % PAGE_SIZE;
     for (let index = 0; index < count; index++) {
       const step = (down ? -index : index) * size;
       // Ports stay, memory moves on with the data (Xen: REP MOVS to devices' memory).
       const place = type === R.IOREQ_TYPE_PIO ? address : address + step;
-      if (read) memory.write(request.data + step, encode(this.#access(type, place, width), size));
+      if (page !== undefined) {
+        if (read) page.store(first + step, width, this.#access(type, place, width));
+        else this.#store(type, place, width, page.load(first + step, width));
+      } else if (read) memory.write(request.data + step, encode(this.#access(type, place, width), size));
       else this.#store(type, place, width, decode(memory.read(request.data + step, size)));
     }
   }

@@ -92,5 +92,7 @@ export class Pinger implements Snapshotable<PingerState> {
 
 /** Data that differs from request to request. */
 function data(sequence: number, size: number): Uint8Array {
-  return Uint8Array.from({ length: size }, (_, index) => (sequence * 31 + index * 7) & 0xff);
+  const bytes = new Uint8Array(size);
+  for (let index = 0; index < size; index++) bytes[index] = sequence * 31 + index * 7;
+  return bytes;
 }
