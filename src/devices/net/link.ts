@@ -1,6 +1,7 @@
 // Part: a cable between two stations, with a bandwidth, a latency, one or both directions at a time, and faults drawn from a random stream.
-// With half duplex a station hears the other's signal begin and end a latency later; when both have a signal on the cable, stations notice for
-// themselves (mac.ts). Faults meet whole frames only: loss, duplication, delay behind later frames, flipped bits, bits missing at the end.
+// With half duplex a station hears the other's signal begin and end a latency later (with full duplex nobody listens); when both have a signal
+// on the cable, stations notice for themselves (mac.ts). Faults meet whole frames only: loss, duplication, delay behind later frames, flipped bits,
+// bits missing at the end.
 
 import type { Alarm, Clock } from "../../core/clock.ts";
 import { assert, InputError } from "../../core/errors.ts";
@@ -132,7 +133,7 @@ export class Link implements Snapshotable<LinkState> {
     assert(direction.sending === null, () => `link ${this.name}: end ${index} sends two frames at once`);
     const now = this.#wires.clock.now;
     direction.sending = { frame, sinceNs: now, number: this.#state.frames++ };
-    this.#fly(direction, now + this.#options.latencyNs, { carrier: true });
+    if (!this.#options.fullDuplex) this.#fly(direction, now + this.#options.latencyNs, { carrier: true });
     return scaleCeil(8 * (PREAMBLE_SIZE + frame.length), this.#bit);
   }
 
@@ -179,7 +180,7 @@ export class Link implements Snapshotable<LinkState> {
     const what = { frame: arrived, number, dribbleBits, changed: corrupted || misaligned };
     const delayNs = faults.reorderingNs ?? 0;
     if (delayed) this.#tell("reordering", `frame ${number}: ${delayNs} ns late`);
-    this.#fly(direction, arrivalNs, { carrier: false });
+    if (!this.#options.fullDuplex) this.#fly(direction, arrivalNs, { carrier: false });
     if (lost) this.#tell("loss", `frame ${number}`);
     else this.#fly(direction, arrivalNs + (delayed ? delayNs : 0), what);
     if (duplicated) {

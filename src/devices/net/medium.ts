@@ -17,7 +17,7 @@ export interface Medium {
   readonly fullDuplex: boolean;
   /** The longest frame, with its check sequence, that stations take from it. */
   readonly maxFrame: number;
-  /** The other end's signal is on the cable here. */
+  /** The other end's signal is on the cable here; with full duplex nobody asks, and it is never said to be. */
   readonly carrier: boolean;
   /** How long so many bits take. */
   bitsNs(count: number): Nanoseconds;

@@ -6,7 +6,7 @@ import { InputError } from "../../core/errors.ts";
 import type { RandomStream } from "../../core/random.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { type Nanoseconds, NS_PER_SECOND } from "../../core/units.ts";
-import { formatAddress } from "./ethernet.ts";
+import { formatAddress, parseAddress } from "./ethernet.ts";
 import type { Medium } from "./medium.ts";
 import { Port, type PortState } from "./port.ts";
 
@@ -25,8 +25,8 @@ export class Switch implements Snapshotable<SwitchState> {
   readonly name: string;
   readonly #clock: Clock;
   readonly #ports: readonly Port[];
-  /** By address; the one heard last at the end. */
-  readonly #stations = new Map<string, { port: number; heardNs: Nanoseconds }>();
+  /** By address as a number; the one heard last at the end. */
+  readonly #stations = new Map<number, { port: number; heardNs: Nanoseconds }>();
 
   /** @param media one for each port; `random` is shared by the ports */
   constructor(name: string, wires: { readonly clock: Clock; readonly random: RandomStream }, media: readonly Medium[]) {
@@ -40,13 +40,13 @@ export class Switch implements Snapshotable<SwitchState> {
 
   #forward(from: number, frame: Uint8Array): void {
     const now = this.#clock.now;
-    const source = formatAddress(frame.subarray(6, 12));
+    const source = addressNumber(frame, 6);
     if ((frame[6]! & 1) === 0) {
       this.#stations.delete(source);
       this.#stations.set(source, { port: from, heardNs: now });
       if (this.#stations.size > MAX_STATIONS) this.#stations.delete(this.#stations.keys().next().value!);
     }
-    const known = this.#stations.get(formatAddress(frame.subarray(0, 6)));
+    const known = this.#stations.get(addressNumber(frame, 0));
     if (known !== undefined && now - known.heardNs <= AGEING_NS) {
       if (known.port !== from) this.#ports[known.port]!.send(frame);
       return;
@@ -57,7 +57,11 @@ export class Switch implements Snapshotable<SwitchState> {
   save(): SwitchState {
     return {
       ports: this.#ports.map((port) => port.save()),
-      stations: Array.from(this.#stations, ([address, { port, heardNs }]) => ({ address, port, heardNs })),
+      stations: Array.from(this.#stations, ([address, { port, heardNs }]) => ({
+        address: formatAddress(Uint8Array.from({ length: 6 }, (_, byte) => address / 2 ** (40 - 8 * byte))),
+        port,
+        heardNs,
+      })),
     };
   }
 
@@ -69,6 +73,14 @@ export class Switch implements Snapshotable<SwitchState> {
     if (stations.some(({ port }) => this.#ports[port] === undefined)) throw new InputError("no such port", context);
     for (const [index, port] of this.#ports.entries()) port.load(ports[index]!);
     this.#stations.clear();
-    for (const { address, port, heardNs } of stations) this.#stations.set(address, { port, heardNs });
+    for (const { address, port, heardNs } of stations) {
+      this.#stations.set(addressNumber(parseAddress(address), 0), { port, heardNs });
+    }
   }
+}
+
+/** The six bytes from `at` on as a number of 48 bits. */
+function addressNumber(bytes: Uint8Array, at: number): number {
+  const high = (bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!;
+  return high * 0x100_0000 + ((bytes[at + 3]! << 16) | (bytes[at + 4]! << 8) | bytes[at + 5]!);
 }

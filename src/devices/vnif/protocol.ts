@@ -67,76 +67,49 @@ export interface GsoInfo {
   readonly type: number;
 }
 
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-}
+const u16 = (slot: Uint8Array, at: number): number => slot[at]! | (slot[at + 1]! << 8);
+const s16 = (slot: Uint8Array, at: number): number => (u16(slot, at) << 16) >> 16;
+const u32 = (slot: Uint8Array, at: number): number => (u16(slot, at) | (u16(slot, at + 2) << 16)) >>> 0;
+/** The bytes of 16-bit numbers. */
+const words = (...values: readonly number[]): Uint8Array => {
+  const bytes = new Uint8Array(2 * values.length);
+  for (let index = 0; index < values.length; index++) {
+    bytes[2 * index] = values[index]!;
+    bytes[2 * index + 1] = values[index]! >> 8;
+  }
+  return bytes;
+};
 
 export function decodeTxRequest(slot: Uint8Array): TxRequest {
-  const view = viewOf(slot);
-  return {
-    ref: view.getUint32(0, true),
-    offset: view.getUint16(4, true),
-    flags: view.getUint16(6, true),
-    id: view.getUint16(8, true),
-    size: view.getUint16(10, true),
-  };
+  return { ref: u32(slot, 0), offset: u16(slot, 4), flags: u16(slot, 6), id: u16(slot, 8), size: u16(slot, 10) };
 }
 
 export function encodeTxRequest({ ref, offset, flags, id, size }: TxRequest): Uint8Array {
-  const bytes = new Uint8Array(TX_SLOT);
-  const view = viewOf(bytes);
-  view.setUint32(0, ref, true);
-  view.setUint16(4, offset, true);
-  view.setUint16(6, flags, true);
-  view.setUint16(8, id, true);
-  view.setUint16(10, size, true);
-  return bytes;
+  return words(ref, ref >>> 16, offset, flags, id, size);
 }
 
 export function decodeTxResponse(slot: Uint8Array): TxResponse {
-  const view = viewOf(slot);
-  return { id: view.getUint16(0, true), status: view.getInt16(2, true) };
+  return { id: u16(slot, 0), status: s16(slot, 2) };
 }
 
 export function encodeTxResponse({ id, status }: TxResponse): Uint8Array {
-  const bytes = new Uint8Array(4);
-  const view = viewOf(bytes);
-  view.setUint16(0, id, true);
-  view.setInt16(2, status, true);
-  return bytes;
+  return words(id, status);
 }
 
 export function decodeRxRequest(slot: Uint8Array): RxRequest {
-  const view = viewOf(slot);
-  return { id: view.getUint16(0, true), ref: view.getUint32(4, true) };
+  return { id: u16(slot, 0), ref: u32(slot, 4) };
 }
 
 export function encodeRxRequest({ id, ref }: RxRequest): Uint8Array {
-  const bytes = new Uint8Array(RX_SLOT);
-  const view = viewOf(bytes);
-  view.setUint16(0, id, true);
-  view.setUint32(4, ref, true);
-  return bytes;
+  return words(id, 0, ref, ref >>> 16);
 }
 
 export function decodeRxResponse(slot: Uint8Array): RxResponse {
-  const view = viewOf(slot);
-  return {
-    id: view.getUint16(0, true),
-    offset: view.getUint16(2, true),
-    flags: view.getUint16(4, true),
-    status: view.getInt16(6, true),
-  };
+  return { id: u16(slot, 0), offset: u16(slot, 2), flags: u16(slot, 4), status: s16(slot, 6) };
 }
 
 export function encodeRxResponse({ id, offset, flags, status }: RxResponse): Uint8Array {
-  const bytes = new Uint8Array(RX_SLOT);
-  const view = viewOf(bytes);
-  view.setUint16(0, id, true);
-  view.setUint16(2, offset, true);
-  view.setUint16(4, flags, true);
-  view.setInt16(6, status, true);
-  return bytes;
+  return words(id, offset, flags, status);
 }
 
 export function decodeExtraInfo(slot: Uint8Array): ExtraInfo {

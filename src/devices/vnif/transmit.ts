@@ -131,16 +131,19 @@ export class Transmitter {
   /** The packet's bytes, or why there are none. A slot without bytes is not looked at. */
   #copy({ slots }: Packet): Uint8Array | string {
     const { host, frontDomid } = this.#context;
-    const frame = new Uint8Array(slots.reduce((sum, { size }) => sum + size, 0));
+    const length = slots.reduce((sum, { size }) => sum + size, 0);
+    let frame: Uint8Array | undefined;
     let at = 0;
     for (const { ref, offset, size } of slots) {
       if (size === 0) continue;
       const bytes = host.copyFromGrant(frontDomid, ref, offset, size);
       if (typeof bytes === "number") return `grant ${ref} cannot be copied`;
+      if (size === length) return bytes;
+      frame ??= new Uint8Array(length);
       frame.set(bytes, at);
       at += size;
     }
-    return frame;
+    return frame ?? "no bytes";
   }
 
   #filter({ type, data }: ExtraInfo): boolean {
