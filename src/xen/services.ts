@@ -15,6 +15,12 @@ export interface DeviceAccess {
   write(address: number, width: 1 | 2 | 4, value: number): void;
 }
 
+/** Nobody answers: reads give all ones, writes vanish. */
+export const OPEN_BUS: DeviceAccess = {
+  read: (_address, width) => (width === 4 ? 0xffff_ffff : 2 ** (8 * width) - 1),
+  write: () => undefined,
+};
+
 export interface HypervisorServices {
   readonly processor: HostProcessor;
   readonly clock: Clock;

@@ -113,6 +113,13 @@ export class Vcpu {
     return this.run === "running" && !this.io.waiting && this.domain.status === "running";
   }
 
+  /** A line of the deadlock report. */
+  get waitText(): string {
+    const { domain, id, io } = this;
+    if (domain.model !== undefined) return `${domain.name}, a model, waits for an event`;
+    return `${domain.name} vcpu ${id} waits for ${io.waiting ? "the device model" : this.waitsFor}`;
+  }
+
   block(waitsFor: string): void {
     this.run = "blocked";
     this.waitsFor = waitsFor;

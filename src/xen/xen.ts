@@ -6,7 +6,7 @@ import { assert, InputError } from "../core/errors.ts";
 import { PAGE_SHIFT } from "../core/memory.ts";
 import { VM_SUCCEED } from "../cpu/vmx/operation.ts";
 import type { Emit } from "../trace/events.ts";
-import { GRANT_TABLE_H, PARAMS_H, SCHED_H, VCPU_H, XEN_H } from "./abi/constants.ts";
+import { GRANT_TABLE_H, PARAMS_H, SCHED_H, XEN_H } from "./abi/constants.ts";
 import type { BackendHost, XenstoreClient } from "./backend-host.ts";
 import { type BuilderHost, type BuiltDomain, buildDomain } from "./builder.ts";
 import { ConsoleDaemon } from "./console.ts";
@@ -14,7 +14,6 @@ import { DeviceModelHost } from "./device-model-host.ts";
 import { Domain, type DomainConfig, type HvmDomainConfig } from "./domain.ts";
 import type { EventChannels } from "./event-channels.ts";
 import { Execution } from "./execution.ts";
-import { completeIo } from "./exits/completion.ts";
 import { FrameAllocator } from "./frames.ts";
 import type { GrantOwner } from "./grant-table.ts";
 import { GuestAccess, NO_PAGING } from "./guest-access.ts";
@@ -24,9 +23,11 @@ import type { DomainListener, Hypervisor, HypervisorOptions, HypervisorState, St
 import { IoreqServer } from "./ioreq.ts";
 import { buildModelDomain } from "./model/builder.ts";
 import { ModelDomain } from "./model-domain.ts";
-import { P2M_RAM, P2M_ROM, P2m } from "./p2m.ts";
+import { P2m } from "./p2m.ts";
 import { Platform } from "./platform.ts";
-import type { DeviceAccess, HypervisorServices } from "./services.ts";
+import { releaseDomain } from "./release.ts";
+import { Scheduler } from "./scheduler.ts";
+import { type DeviceAccess, type HypervisorServices, OPEN_BUS } from "./services.ts";
 import { defaultVcpuInfo } from "./shared-info.ts";
 import { TscClock } from "./time.ts";
 import { VcpuTimers } from "./timers.ts";
@@ -37,16 +38,8 @@ import { msrBitmap, prepareRegion, setUpVmcs } from "./vmcs-setup.ts";
 /** The domain that serves consoles, the store and disks. */
 const CONTROL_DOMAIN = 0;
 
-/** Nobody answers: reads give all ones, writes vanish. */
-const OPEN_BUS: DeviceAccess = {
-  read: (_address, width) => (width === 4 ? 0xffff_ffff : 2 ** (8 * width) - 1),
-  write: () => undefined,
-};
-
 /** As many as shared_info has vcpu_info for (XEN_LEGACY_MAX_VCPUS). Equal VPIDs would do no harm: EPT pointers tell domains apart. */
 const VCPUS_PER_DOMAIN = 32;
-
-const isRunnable = (vcpu: Vcpu): boolean => vcpu.runnable;
 
 /** SHUTDOWN_ values (sched.h) by name. */
 const ENDS = ["poweroff", "reboot", "suspend", "crash", "watchdog", "soft reset"] as const;
@@ -63,21 +56,14 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
   readonly #options: HypervisorOptions;
   readonly #time: VirtualTime;
   readonly #execution: Execution;
+  readonly #scheduler: Scheduler;
   readonly #msrBitmap: number;
   readonly #models = new Map<number, ModelDomain>();
   readonly #consoles = new Map<number, ConsoleDaemon>();
   readonly #timers = new Map<Vcpu, VcpuTimers>();
-  /** Those that run on the processor: all but model domains', by domid and vCPU id. */
-  #scheduled: Vcpu[] = [];
   readonly #listeners: DomainListener[] = [];
-  get #builder(): BuilderHost {
-    return { memory: this.processor.memory, frames: this.frames, controlDomain: CONTROL_DOMAIN };
-  }
-
-  readonly #followTime = () => this.#time.follow();
+  readonly #builder: BuilderHost;
   #nextDomid = CONTROL_DOMAIN + 1;
-  #current: Vcpu | undefined;
-  #yielded = false;
 
   constructor(options: HypervisorOptions) {
     this.#options = options;
@@ -90,6 +76,8 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     this.tsc = new TscClock(options.clock, options.tscKhz);
     this.#time = new VirtualTime(options.clock, this.tsc, options.processor, options.nsPerInstruction);
     this.#execution = new Execution(this);
+    this.#scheduler = new Scheduler(this, this.#execution, this.#time, options.exitCostNs);
+    this.#builder = { memory: this.processor.memory, frames: this.frames, controlDomain: CONTROL_DOMAIN };
     const vmxon = prepareRegion(this.processor.memory, this.#frame());
     assert(this.processor.vmx.vmxon(vmxon) === VM_SUCCEED, "VMXON failed");
     this.#msrBitmap = this.#frame() << PAGE_SHIFT;
@@ -148,15 +136,14 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
 
   #addVcpu(domain: Domain, pvh: BuiltDomain | undefined): void {
     const { processor } = this;
-    const { vmx } = processor;
     const id = domain.vcpus.length;
     const region = prepareRegion(processor.memory, this.#frame());
     const vcpu = new Vcpu(domain, id, region, defaultVcpuInfo(domain.sharedInfoFrame, id), this.clock);
     domain.vcpus.push(vcpu);
-    this.#scheduled.push(vcpu);
+    this.#scheduler.add(vcpu);
     this.#timers.set(vcpu, new VcpuTimers(this.clock, vcpu));
-    vmx.vmclear(region);
-    this.#switchTo(vcpu);
+    processor.vmx.vmclear(region);
+    this.#scheduler.switchTo(vcpu);
     const eptPointer = domain.p2m.eptPointer;
     const vpid = 1 + ((domain.domid * VCPUS_PER_DOMAIN + id) % 0xffff);
     setUpVmcs(processor, { pvh, eptPointer, vpid, msrBitmap: this.#msrBitmap });
@@ -175,34 +162,9 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     for (const listener of this.#listeners) listener(domain, "destroyed");
   }
 
-  /** Gives back all that a domain has. Frames that others have mapped stay until they unmap them. */
   #release(domain: Domain): void {
-    domain.events.destroy();
-    for (const handle of domain.mappings.handles()) {
-      const owner = domain.mappings.get(handle)?.owner;
-      domain.mappings.unmap(handle, owner === undefined ? undefined : this.grantOwner(owner));
-    }
-    this.#scheduled = this.#scheduled.filter((vcpu) => vcpu.domain !== domain);
-    for (const vcpu of domain.vcpus) {
-      if (vcpu.vmcs !== 0) {
-        this.processor.vmx.vmclear(vcpu.vmcs);
-        this.frames.free(vcpu.vmcs / 2 ** PAGE_SHIFT);
-      }
-      if (vcpu.vcpuInfoMoved) this.frames.release(Math.floor(vcpu.vcpuInfo / 2 ** PAGE_SHIFT));
-      if (this.#current === vcpu) this.#current = undefined;
-    }
-    domain.platform?.biosArea?.mapRam();
-    domain.p2m.forEach((_gfn, frame, type) => {
-      if (type === P2M_RAM || type === P2M_ROM) this.frames.free(frame);
-    });
-    domain.platform?.biosArea?.release();
-    domain.grants.destroy();
-    this.frames.free(domain.sharedInfoFrame);
-    if (domain.platform !== undefined) {
-      this.frames.free(domain.platform.ioreqs.page);
-      this.frames.free(domain.platform.ioreqs.bufferedPage);
-    }
-    domain.p2m.destroy();
+    this.#scheduler.remove(domain);
+    releaseDomain(domain, this.frames, this.processor.vmx, (owner) => this.grantOwner(owner));
     this.domains.delete(domain.domid);
   }
 
@@ -353,7 +315,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
   }
 
   yield(): void {
-    this.#yielded = true;
+    this.#scheduler.yield();
   }
 
   updateTime(vcpu: Vcpu): void {
@@ -376,37 +338,18 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
   // Running.
 
   runnable(): readonly Vcpu[] {
-    const scheduled = this.#scheduled;
-    return scheduled.every(isRunnable) ? scheduled : scheduled.filter(isRunnable);
+    return this.#scheduler.runnable();
   }
 
   waiting(): readonly string[] {
     return Array.from(this.domains.values())
       .filter((domain) => domain.status === "running")
       .flatMap((domain) => domain.vcpus.filter((vcpu) => domain.model !== undefined || !vcpu.runnable))
-      .map(({ domain, id, io, waitsFor }) => {
-        if (domain.model !== undefined) return `${domain.name}, a model, waits for an event`;
-        return `${domain.name} vcpu ${id} waits for ${io.waiting ? "the device model" : waitsFor}`;
-      });
+      .map((vcpu) => vcpu.waitText);
   }
 
   runVcpu(vcpu: Vcpu, budget: number): void {
-    const { processor } = this;
-    this.#switchTo(vcpu);
-    if (vcpu.runstate.change(VCPU_H.RUNSTATE_running)) vcpu.runstate.publish(processor.memory, vcpu.domain.p2m);
-    this.#time.start();
-    this.#yielded = false;
-    const end = processor.retired + budget;
-    while (vcpu.runnable && !this.#yielded) {
-      const limit = Math.min(end - processor.retired, this.#time.instructionsUntilAlarm());
-      if (limit <= 0) break;
-      if (vcpu.io.instruction !== "none") {
-        completeIo(this, vcpu);
-        continue;
-      }
-      if (this.#execution.enter(vcpu, limit, this.#followTime)) this.#time.spend(this.#options.exitCostNs);
-    }
-    this.#time.stop();
+    this.#scheduler.run(vcpu, budget);
   }
 
   readTsc(): bigint {
@@ -417,21 +360,6 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     return this.#time.instructionsUntilTsc(tsc);
   }
 
-  /** Gives the processor to a vCPU: its VMCS and the registers that the VMCS does not hold. */
-  #switchTo(vcpu: Vcpu): void {
-    if (this.#current === vcpu) return;
-    const { vmx } = this.processor;
-    if (this.#current !== undefined) {
-      this.#current.registers = this.#execution.saveRegisters();
-      if (this.#current.run === "running") this.#current.runstate.change(VCPU_H.RUNSTATE_runnable);
-    }
-    const result = vmx.vmptrld(vcpu.vmcs);
-    assert(result === VM_SUCCEED, () => `VMPTRLD of dom${vcpu.domid} failed: ${result}`);
-    this.#execution.loadRegisters(vcpu.registers);
-    vcpu.registers = undefined;
-    this.#current = vcpu;
-  }
-
   #frame(): number {
     const frame = this.frames.allocate();
     if (frame === undefined) throw new InputError("the host's memory is used up", "hypervisor");
@@ -439,12 +367,13 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
   }
 
   save(): HypervisorState {
+    const { current } = this.#scheduler;
     return {
       frames: this.frames.save(),
       domains: [...this.domains.values()].map((domain) => domain.save()),
       models: [...this.#models.values()].map((model) => model.save()),
       consoles: [...this.#consoles].map(([domid, console]) => ({ domid, console: console.save() })),
-      current: this.#current === undefined ? [] : [this.#current.domid, this.#current.id],
+      current: current === undefined ? [] : [current.domid, current.id],
       nextDomid: this.#nextDomid,
     };
   }
@@ -464,7 +393,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     for (const saved of state.domains) this.domains.get(saved.domid)?.load(saved);
     for (const { domid, console } of state.consoles) this.#consoles.get(domid)?.load(console);
     const [domid = -1, id = -1] = state.current;
-    this.#current = this.domains.get(domid)?.vcpus[id];
+    this.#scheduler.adopt(this.domains.get(domid)?.vcpus[id]);
     this.#nextDomid = state.nextDomid;
   }
 }
