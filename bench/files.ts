@@ -14,17 +14,27 @@ const v86Build = join(root, "bench", ".cache", "node_modules", "v86", "build");
 
 export const v86 = { library: join(v86Build, "libv86.mjs"), wasm: join(v86Build, "v86.wasm") };
 
+const packages = join(root, "guests", ".cache");
+
+/** Of Debian's packages seabios and ipxe. */
+export const packaged = {
+  bios: join(packages, "usr", "share", "seabios", "bios.bin"),
+  vgaBios: join(packages, "usr", "share", "seabios", "vgabios-stdvga.bin"),
+  ipxe: join(packages, "boot", "ipxe.lkrn"),
+};
+
+/** What iPXE shows once it has a lease. */
+export const LEASED = /^Configuring \[dhcp\] .*\.\.\. ok/;
+
 export function guestPath(name: string): string {
   return join(root, "guests", "images", `${name}.elf`);
 }
 
 export const loadImage: ImageLoader = (source) => {
   if ("file" in source) throw new TypeError("no bundled scenario has files of its own");
-  return new Uint8Array(
-    readFileSync("guest" in source ? guestPath(source.guest) : join(root, "guests", ".cache", source.path)),
-  );
+  return new Uint8Array(readFileSync("guest" in source ? guestPath(source.guest) : join(packages, source.path)));
 };
 
 export function hasPackages(): boolean {
-  return existsSync(join(root, "guests", ".cache", "usr"));
+  return existsSync(join(packages, "usr"));
 }

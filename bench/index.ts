@@ -3,9 +3,11 @@
 import { existsSync } from "node:fs";
 import { cpus } from "node:os";
 import type { Scenario } from "../src/machine/scenario.ts";
+import { bootTimes } from "./boot.ts";
 import { recordingCosts } from "./costs.ts";
 import { exitRates } from "./exits.ts";
 import { hasPackages, v86 } from "./files.ts";
+import { frameRates } from "./frames.ts";
 import { guestSpeeds } from "./guests.ts";
 import { ioRates } from "./ioexits.ts";
 import { isInstalled } from "./measure.ts";
@@ -25,7 +27,10 @@ function missing(): string[] {
   if (!existsSync(v86.library)) {
     lines.push("v86 is not installed: `npm install --prefix bench/.cache v86` adds its rows.");
   }
-  if (!hasPackages()) lines.push("GRUB is not there: `scripts/fetch-guests.sh` adds the scenario grub-pvh.");
+  if (!hasPackages())
+    lines.push(
+      "GRUB, SeaBIOS and iPXE are not there: `scripts/fetch-guests.sh` adds the scenario grub-pvh and iPXE's lease.",
+    );
   return lines;
 }
 
@@ -61,6 +66,11 @@ export async function runBenchmarks({ print, progress }: BenchmarkOptions): Prom
 
   progress("port I/O of a PC board");
   print(`\n${ioRates()}`);
+
+  progress("frames through the NE2000");
+  print(`\n${frameRates()}`);
+
+  if (hasPackages()) print(`\n${bootTimes((line) => progress(`iPXE's lease in ${line}`))}`);
 
   progress("snapshots");
   print(`\n${snapshotTimes()}`);
