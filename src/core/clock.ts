@@ -26,13 +26,29 @@ export interface AlarmClock {
 }
 
 /** The clock as the devices of one owner see it, of which there are several: the names of their alarms begin with its. */
-export function clockOf(owner: string, clock: AlarmClock): AlarmClock {
-  return {
-    get now() {
-      return clock.now;
-    },
-    alarm: (name, handler) => clock.alarm(`${owner} ${name}`, handler),
-  };
+export class OwnedClock implements AlarmClock {
+  readonly #owner: string;
+  readonly #clock: AlarmClock;
+  readonly #alarms: Alarm[] = [];
+
+  constructor(owner: string, clock: AlarmClock) {
+    this.#owner = owner;
+    this.#clock = clock;
+  }
+
+  get now(): Nanoseconds {
+    return this.#clock.now;
+  }
+
+  alarm(name: string, handler: () => void): Alarm {
+    const alarm = this.#clock.alarm(`${this.#owner} ${name}`, handler);
+    this.#alarms.push(alarm);
+    return alarm;
+  }
+
+  cancelAll(): void {
+    for (const alarm of this.#alarms) alarm.cancel();
+  }
 }
 
 export interface ClockState {

@@ -53,6 +53,12 @@ export class IrqLine implements Snapshotable<IrqLineState> {
     if (this.level !== before) this.#sink(level);
   }
 
+  /** Takes all sources to be low, without an edge: power-on. */
+  reset(): void {
+    for (const pin of this.#pins) pin.level = false;
+    this.#highCount = 0;
+  }
+
   save(): IrqLineState {
     return { sources: this.#pins.map(({ name, level }) => ({ name, level })) };
   }

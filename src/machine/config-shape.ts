@@ -175,6 +175,7 @@ const DOMAIN = settings({
   name: text,
   kernel: optional(text),
   board: optional(BOARD),
+  onReboot: optional(text),
   modules: optional(listOf(text)),
   commandLine: optional(text),
   memoryMiB: integer,

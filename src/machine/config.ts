@@ -72,6 +72,11 @@ export interface DomainConfig {
   readonly kernel?: string;
   /** Without it the domain has no devices but Xen's, and starts at its kernel's PVH entry. */
   readonly board?: BoardConfig;
+  /**
+   * What the toolstack does when the domain resets itself (xl's on_reboot): it is gone, or starts again with fresh memory and devices. Only a
+   * domain with a board that does not show Xen can start again: nobody else has a part in what it has.
+   */
+  readonly onReboot?: "destroy" | "restart";
   /** Names of the images passed as boot modules. */
   readonly modules?: readonly string[];
   readonly commandLine?: string;
@@ -194,6 +199,7 @@ export function completeConfig(config: MachineConfig): FullMachineConfig {
       checkBoard(domain.board, domain, where);
       checkNics(domain.board, where);
     }
+    checkOnReboot(domain, where);
     checkDisks(domain.disks ?? [], where);
     check((domain.vifs ?? []).length === 0 || showsXen(domain), where, "shown Xen to have its interfaces");
     checkVifs(domain.vifs ?? [], where);
@@ -261,6 +267,17 @@ function checkBoard(board: BoardConfig, { disks, modules }: DomainConfig, where:
   for (const setting of ["optionRoms", "serialConsole", "bootMenuMs"] as const) {
     check(board[setting] === undefined, place, `given firmware for its ${setting}`);
   }
+}
+
+function checkOnReboot(domain: DomainConfig, where: string): void {
+  const { onReboot = "destroy" } = domain;
+  const place = `${where}, onReboot`;
+  check(onReboot === "destroy" || onReboot === "restart", place, "destroy or restart");
+  check(
+    onReboot === "destroy" || !showsXen(domain),
+    place,
+    "destroy unless the domain has a board that does not show Xen",
+  );
 }
 
 function checkNics({ kind, nics = [] }: BoardConfig, where: string): void {

@@ -1,7 +1,7 @@
 // Part: a PC domain put together: the board's chips in the hypervisor and in the device model, and what comes out of them as text.
 
 import { MmioBus, PortBus } from "../core/bus.ts";
-import { type Clock, clockOf } from "../core/clock.ts";
+import { type Clock, OwnedClock } from "../core/clock.ts";
 import { assert } from "../core/errors.ts";
 import type { IrqLine } from "../core/irq.ts";
 import type { RandomStreams } from "../core/random.ts";
@@ -41,6 +41,10 @@ export interface PcWires {
   readonly network: Network;
 }
 
+interface Card extends Snapshotable<unknown> {
+  reset(): void;
+}
+
 export interface PcTextState {
   serial: string[];
   debug: string;
@@ -53,12 +57,14 @@ export class Pc implements Snapshotable<PcTextState> {
   /** What COM1 and COM2 have sent, and what was written to the debug console, as Latin-1 text. */
   #serial: string[] = ["", ""];
   #debug = "";
-  readonly #cards: { readonly name: string; readonly card: Snapshotable<unknown> }[] = [];
+  readonly #clock: OwnedClock;
+  readonly #cards: { readonly name: string; readonly card: Card }[] = [];
 
   /** @throws InputError when an image cannot be used */
   constructor(domain: Domain, board: BoardConfig, config: DomainConfig, wires: PcWires) {
     const { clock, emit, hypervisor, startDateSeconds } = wires;
     const { domid } = domain;
+    this.#clock = new OwnedClock(config.name, clock);
     const host = hypervisor.deviceModelHost(domid);
     const buses = { ports: new PortBus(), mmio: new MmioBus() };
     const memorySize = config.memoryMiB * MIB;
@@ -66,7 +72,7 @@ export class Pc implements Snapshotable<PcTextState> {
       emit({ kind: "device-output", at: clock.now, domain: domid, device, data: Uint8Array.of(byte) });
     this.platform = new PcPlatform(
       {
-        clock: clockOf(config.name, clock),
+        clock: this.#clock,
         buses: { hypervisor: host.inHypervisor, "device-model": buses },
         memory: host.memory,
         mapSegment: ({ address, size, reads, writes }) => host.mapBiosArea(address, size, reads, writes),
@@ -118,6 +124,13 @@ export class Pc implements Snapshotable<PcTextState> {
     const irq = this.platform.isaIrqs[nic.irq ?? ISA_IRQ];
     assert(irq !== undefined, () => `${name} has no interrupt`);
     this.#cards.push({ name, card: plugIsaCard(name, { ...wires, ports, irq }, nic.port ?? ISA_PORT, nic.address) });
+  }
+
+  /** Power-on of all devices. What they have said so far stays. */
+  reset(): void {
+    for (const { card } of this.#cards) card.reset();
+    this.#clock.cancelAll();
+    this.platform.reset();
   }
 
   /** @param port 0 for COM1 */

@@ -3,7 +3,7 @@
 // kernel starts at its PVH entry, as with QEMU's -kernel. Not modelled: memory above 4 GiB.
 
 import { InputError } from "../core/errors.ts";
-import { PAGE_SIZE } from "../core/memory.ts";
+import { type GuestMemory, PAGE_SHIFT, PAGE_SIZE } from "../core/memory.ts";
 import { PARAMS_H } from "./abi/constants.ts";
 import { BIOS_AREA_END, BIOS_AREA_START, BiosArea } from "./bios-area.ts";
 import { type BuilderHost, type BuiltDomain, copyIn, placeKernel, planKernel, populate, seedRings } from "./builder.ts";
@@ -61,16 +61,35 @@ export function buildHvmDomain(domain: Domain, config: HvmDomainConfig, host: Bu
   const biosArea = BiosArea.create(host.memory, host.frames, domain.p2m, (firmware?.length ?? 0) / PAGE_SIZE);
   if (biosArea === undefined) throw new InputError("the host's memory is used up", context);
   if (domain.platform !== undefined) domain.platform.biosArea = biosArea;
-  if (firmware !== undefined) {
-    if (config.shadowed) copyShadow(domain, firmware, host);
-    else biosArea.set(BIOS_AREA_START, BIOS_AREA_END - BIOS_AREA_START, false, false);
-  }
+  if (firmware !== undefined) showFirmware(domain, firmware, config.shadowed, host.memory);
   for (const gfn of [STORE_GFN, CONSOLE_GFN]) populate(domain, host, gfn, P2M_RAM, context);
   const built = plan === undefined ? undefined : placeKernel(domain, host.memory, plan);
   seedRings(domain, host, context);
   domain.setParam(PARAMS_H.HVM_PARAM_IOREQ_PFN, BigInt(IOREQ_GFN));
   domain.setParam(PARAMS_H.HVM_PARAM_BUFIOREQ_PFN, BigInt(BUFFERED_IOREQ_GFN));
   return built;
+}
+
+/**
+ * Makes a domain's memory what it was when it was built. Only of a domain that does not show Xen: what it has, no other has a part in.
+ * @returns where its kernel starts; undefined for firmware
+ */
+export function rebuildHvmDomain(
+  domain: Domain,
+  config: HvmDomainConfig,
+  memory: GuestMemory,
+): BuiltDomain | undefined {
+  const { boot, memorySize, shadowed } = config;
+  domain.platform?.biosArea?.mapRam();
+  const zeros = new Uint8Array(PAGE_SIZE);
+  for (let gfn = 0; gfn < memorySize / PAGE_SIZE; gfn++) {
+    if (domain.p2m.typeOf(gfn) === P2M_RAM) memory.write(domain.p2m.frameOf(gfn) << PAGE_SHIFT, zeros);
+  }
+  if ("kernel" in boot) {
+    return placeKernel(domain, memory, planKernel(boot, memorySize, domain.memoryMap, `domain ${config.name}`));
+  }
+  showFirmware(domain, boot.firmware, shadowed, memory);
+  return undefined;
 }
 
 function checkFirmware(firmware: Uint8Array, context: string): void {
@@ -87,7 +106,12 @@ function placeFirmware(domain: Domain, firmware: Uint8Array, host: BuilderHost, 
   copyIn(domain, host.memory, romStart, firmware);
 }
 
-function copyShadow(domain: Domain, firmware: Uint8Array, host: BuilderHost): void {
+/** Below 1 MiB: copied into RAM, or in front of it. */
+function showFirmware(domain: Domain, firmware: Uint8Array, shadowed: boolean, memory: GuestMemory): void {
+  if (!shadowed) {
+    domain.platform?.biosArea?.set(BIOS_AREA_START, BIOS_AREA_END - BIOS_AREA_START, false, false);
+    return;
+  }
   const shadow = firmware.subarray(Math.max(0, firmware.length - SHADOW_SIZE));
-  copyIn(domain, host.memory, SHADOW_END - shadow.length, shadow);
+  copyIn(domain, memory, SHADOW_END - shadow.length, shadow);
 }

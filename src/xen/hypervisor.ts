@@ -7,7 +7,7 @@ import type { Ratio } from "../core/units.ts";
 import type { Emit } from "../trace/events.ts";
 import type { BackendHost, DomainServices, GrantMapping, XenstoreClient } from "./backend-host.ts";
 import type { ConsoleState } from "./console.ts";
-import type { Domain, DomainConfig, DomainState } from "./domain.ts";
+import type { Domain, DomainConfig, DomainState, HvmDomainConfig } from "./domain.ts";
 import type { FrameAllocatorState } from "./frames.ts";
 import type { HostProcessor } from "./host-processor.ts";
 import type { ModelDomainState } from "./model-domain.ts";
@@ -61,6 +61,8 @@ export interface Hypervisor extends Snapshotable<HypervisorState> {
   /** Builds a PVH domain: memory, image, start info, console and store rings. @throws InputError on a bad image */
   createDomain(config: DomainConfig): Domain;
   destroyDomain(domid: number): void;
+  /** Starts an HVM domain again that has shut down, with its memory as `config` builds it. Its devices are reset by whoever has them. */
+  restartDomain(domid: number, config: HvmDomainConfig): void;
   /** Told of domains' births and ends in the order in which listeners were added. */
   watchDomains(listener: DomainListener): void;
   /** vCPUs that can run now, in the order of domid and vCPU id. */

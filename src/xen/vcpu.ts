@@ -105,6 +105,29 @@ export class Vcpu {
     this.runstate = new Runstate(clock);
   }
 
+  /** A processor after RESET: what it was doing is forgotten. */
+  reset(): void {
+    this.wake();
+    this.run = "running";
+    this.waitsFor = "";
+    this.launched = false;
+    this.tscOffset = 0n;
+    this.upcallVector = 0;
+    this.requested = [];
+    this.injection = undefined;
+    this.windowOpen = false;
+    this.registers = undefined;
+    Object.assign(this.io, {
+      instruction: "none",
+      waiting: false,
+      answer: 0,
+      answered: false,
+      count: 0,
+      pointer: false,
+    });
+    this.io.accesses.length = 0;
+  }
+
   get domid(): number {
     return this.domain.domid;
   }

@@ -3,7 +3,7 @@
 
 import type { Clock } from "../core/clock.ts";
 import { assert, InputError } from "../core/errors.ts";
-import { PAGE_SHIFT } from "../core/memory.ts";
+import { PAGE_SHIFT, PAGE_SIZE } from "../core/memory.ts";
 import { VM_SUCCEED } from "../cpu/vmx/operation.ts";
 import type { Emit } from "../trace/events.ts";
 import { GRANT_TABLE_H, PARAMS_H, SCHED_H, XEN_H } from "./abi/constants.ts";
@@ -18,7 +18,7 @@ import { FrameAllocator } from "./frames.ts";
 import type { GrantOwner } from "./grant-table.ts";
 import { GuestAccess, NO_PAGING } from "./guest-access.ts";
 import type { HostProcessor } from "./host-processor.ts";
-import { buildHvmDomain } from "./hvm-builder.ts";
+import { buildHvmDomain, rebuildHvmDomain } from "./hvm-builder.ts";
 import type { DomainListener, Hypervisor, HypervisorOptions, HypervisorState, StoreRing } from "./hypervisor.ts";
 import { IoreqServer } from "./ioreq.ts";
 import { buildModelDomain } from "./model/builder.ts";
@@ -143,12 +143,36 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     this.#scheduler.add(vcpu);
     this.#timers.set(vcpu, new VcpuTimers(this.clock, vcpu));
     processor.vmx.vmclear(region);
-    this.#scheduler.switchTo(vcpu);
-    const eptPointer = domain.p2m.eptPointer;
-    const vpid = 1 + ((domain.domid * VCPUS_PER_DOMAIN + id) % 0xffff);
-    setUpVmcs(processor, { pvh, eptPointer, vpid, msrBitmap: this.#msrBitmap });
+    this.#startVcpu(vcpu, pvh);
     domain.platform?.ioreqs.addVcpu(id, CONTROL_DOMAIN);
     this.updateTime(vcpu);
+  }
+
+  #startVcpu(vcpu: Vcpu, pvh: BuiltDomain | undefined): void {
+    const { domain, id } = vcpu;
+    this.#scheduler.switchTo(vcpu);
+    const { eptPointer } = domain.p2m;
+    const vpid = 1 + ((domain.domid * VCPUS_PER_DOMAIN + id) % 0xffff);
+    setUpVmcs(this.processor, { pvh, eptPointer, vpid, msrBitmap: this.#msrBitmap });
+  }
+
+  restartDomain(domid: number, config: HvmDomainConfig): void {
+    const domain = this.domains.get(domid);
+    assert(domain?.status === "shutdown" && !domain.showsXen, () => `domain ${domid} cannot be started again`);
+    const { memory, vmx } = this.processor;
+    const pvh = rebuildHvmDomain(domain, config, memory);
+    for (const vcpu of domain.vcpus) {
+      this.#scheduler.forget(vcpu);
+      vmx.vmclear(vcpu.vmcs);
+      memory.write(vcpu.vmcs, new Uint8Array(PAGE_SIZE));
+      prepareRegion(memory, vcpu.vmcs >>> PAGE_SHIFT);
+      vcpu.reset();
+      this.#startVcpu(vcpu, pvh);
+    }
+    domain.p2m.stale = true;
+    domain.status = "running";
+    domain.end = "";
+    this.#state(domain, "running");
   }
 
   destroyDomain(domid: number): void {

@@ -50,6 +50,15 @@ describe("a machine's configuration", () => {
       "nsPerInstructions: must be one of the settings domains, models, network, actions, faults, nsPerInstruction, tscKhz, exitCostNs, controlDomainLatencyNs, startDateSeconds, timeLimitNs",
       machine({ nsPerInstructions: [1, 1] }),
     ],
+    ["domain guest, onReboot: must be destroy or restart", domain({ onReboot: "preserve" })],
+    [
+      "domain guest, onReboot: must be destroy unless the domain has a board that does not show Xen",
+      domain({ onReboot: "restart" }),
+    ],
+    [
+      "domain guest, board: must be a pc that shows Xen to have the Xen platform device",
+      domain({ disks: [], board: { kind: "pc", xenPlatform: true } }),
+    ],
     ["domain guest, disk xvda, fault: must be one in 1 to 2^32", fault({ oneIn: 0 })],
     ["domains[0].disks[0].faults[0].oneIn: must be an integer", fault({ oneIn: 1.5 })],
     ["domain guest, disk xvda, fault: must be of an operation: read, write, flush, discard", fault({ operation: "x" })],

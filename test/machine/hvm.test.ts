@@ -12,6 +12,8 @@ import { Images } from "../../src/machine/images.ts";
 import { Machine } from "../../src/machine/machine.ts";
 import type { EventOf, TraceEvent } from "../../src/trace/events.ts";
 
+import { pvhKernel } from "../xen/support.ts";
+
 const load = nodeImages(packageRoot);
 const packagesAreThere = existsSync(join(packageRoot, "guests", ".cache", "usr"));
 
@@ -136,6 +138,49 @@ describe("a guest in an HVM domain", () => {
     expect(levels("dom1 irq 5")).toEqual(thrice);
     expect(levels("dom1 irq 10")).toEqual([...thrice, ...thrice]);
     expect(levels("dom1 gsi 24")).toEqual([...thrice, ...thrice]);
+  });
+});
+
+/** Port 402h: the byte at 1.0625 MiB, which it then counts up, as a letter, and the 8259's mask, which it then sets; a reset until 200 ms. */
+function resetting(reset: readonly number[]): Uint8Array {
+  return pvhKernel([
+    ...[0xa0, 0x00, 0x00, 0x11, 0x00, 0x04, 0x41, 0x66, 0xba, 0x02, 0x04, 0xee, 0xfe, 0x05, 0x00, 0x00, 0x11, 0x00],
+    ...[0xe4, 0x21, 0x04, 0x61, 0xee, 0xb0, 0x05, 0xe6, 0x21],
+    // RDTSC; CMP EAX, 200,000,000; JAE to CLI, HLT
+    ...[0x0f, 0x31, 0x3d, 0x00, 0xc2, 0xeb, 0x0b, 0x73, reset.length + 2, ...reset, 0xeb, 0xfe, 0xfa, 0xf4],
+  ]);
+}
+
+function resettingPc(onReboot: "restart" | "destroy"): MachineConfig {
+  return { domains: [{ name: "pc", kernel: "guest", memoryMiB: 2, board: { kind: "pc" }, onReboot }] };
+}
+
+const resettingImages = (reset: readonly number[]): Images =>
+  new Images({ guest: { build: () => resetting(reset) } }, load);
+
+const PORT_92 = [0xb0, 0x01, 0xe6, 0x92];
+
+describe("a PC that resets itself", () => {
+  it.each<[string, readonly number[]]>([
+    ["port 92h", PORT_92],
+    ["the keyboard controller", [0xb0, 0xfe, 0xe6, 0x64]],
+    ["port CF9h", [0x66, 0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee]],
+    ["a triple fault", [0x0f, 0x0b]],
+  ])("by %s starts again with memory and devices as at power-on, if the toolstack is to", (_, reset) => {
+    const { machine, of } = start(resettingPc("restart"), resettingImages(reset));
+    while (machine.step());
+    expect(machine.debugConsole("pc")).toBe("AaAaAa");
+    expect(machine.ended("pc")).toBe("poweroff");
+    expect(of("domain-state").map(({ state, reason }) => reason ?? state)).toEqual([
+      ...["created", "running", "reboot", "running", "reboot", "running", "poweroff"],
+    ]);
+    const once = start(resettingPc("destroy"), resettingImages(reset)).machine;
+    while (once.step());
+    expect([once.debugConsole("pc"), once.ended("pc")]).toEqual(["Aa", "reboot"]);
+  });
+
+  it("starts again just so after a snapshot", () => {
+    goesOn(resettingPc("restart"), resettingImages(PORT_92), 12, 8);
   });
 });
 

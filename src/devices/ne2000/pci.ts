@@ -79,6 +79,11 @@ export class Rtl8029Card implements PciFunction, Snapshotable<PciCardState> {
     return rtl8029Ports(this.#config);
   }
 
+  reset(): void {
+    this.#config.reset();
+    this.chip.reset();
+  }
+
   /** Out of its slot it neither interrupts nor hears. */
   unplug(): void {
     this.chip.reset();

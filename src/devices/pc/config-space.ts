@@ -76,6 +76,10 @@ export class ConfigSpace implements Snapshotable<Uint8Array> {
     }
   }
 
+  reset(): void {
+    this.#bytes.set(this.#reset);
+  }
+
   save(): Uint8Array {
     return this.#bytes.slice();
   }

@@ -202,6 +202,14 @@ export class Piix4Pm implements PciFunction, Snapshotable<Piix4PmState> {
     return enabled && first !== 0 ? { first, length: PM_PORTS } : undefined;
   }
 
+  /** Power-on; the timer goes on, as it has no state of its own. */
+  reset(): void {
+    this.#config.reset();
+    this.#overflow.cancel();
+    const overflowsSeen = Math.floor(this.#tick / OVERFLOW_TICKS);
+    this.#registers = { pmsts: 0, pmen: 0, pmcntrl: 0, overflowsSeen, apm: [0, 0] };
+  }
+
   save(): Piix4PmState {
     return { config: this.#config.save(), ...this.#registers, apm: [...this.#registers.apm] };
   }

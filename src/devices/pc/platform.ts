@@ -97,6 +97,8 @@ export interface PlatformOptions {
 interface Part {
   readonly name: string;
   readonly part: Snapshotable<unknown>;
+  /** Takes it back to power-on, without an edge on any line. */
+  readonly reset: () => void;
   /** Of the part's state, where the part keeps one because its state is large. */
   readonly digest: (() => bigint) | undefined;
 }
@@ -248,8 +250,19 @@ export class PcPlatform {
     return bus;
   }
 
-  #keep<State>(name: string, part: Snapshotable<State>, digest?: () => bigint): void {
-    this.#parts.push({ name, part: part as Snapshotable<unknown>, digest });
+  /** Adds a part, which is as at power-on now. What it is then is what it says itself, or its state now. */
+  #keep<State>(name: string, part: Snapshotable<State> & { reset?(): void }, digest?: () => bigint): void {
+    const powerOn = part.reset === undefined ? part.save() : undefined;
+    const reset = (): void => {
+      if (part.reset !== undefined) part.reset();
+      else if (powerOn !== undefined) part.load(powerOn);
+    };
+    this.#parts.push({ name, part: part as Snapshotable<unknown>, reset, digest });
+  }
+
+  /** Takes all chips and lines back to power-on. Cards are reset by whoever has them; alarms are cancelled before. */
+  reset(): void {
+    for (const { reset } of this.#parts) reset();
   }
 
   /**

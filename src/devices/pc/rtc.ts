@@ -102,6 +102,7 @@ export class Rtc implements ByteChip, Snapshotable<RtcState> {
   readonly #irq8: IrqSource;
   readonly #update: Alarm;
   readonly #periodic: Alarm;
+  readonly #options: RtcOptions;
   #state: RtcState;
 
   constructor({ clock, irq8 }: RtcWires, options: RtcOptions) {
@@ -109,9 +110,22 @@ export class Rtc implements ByteChip, Snapshotable<RtcState> {
     this.#irq8 = irq8;
     this.#update = clock.alarm("rtc update", () => this.#endUpdate());
     this.#periodic = clock.alarm("rtc periodic", () => this.#periodicTick());
-    const cmos = powerOnCmos(options);
-    this.#state = { index: 0, cmos, flags: 0, updateAt: clock.now + NS_PER_SECOND, periodsSeen: 0 };
-    this.#update.set(this.#state.updateAt);
+    this.#options = options;
+    this.#state = this.#powerOn();
+  }
+
+  /** As the toolstack sets it up: at the date that it is now. Its line is reset with it. */
+  reset(): void {
+    this.#periodic.cancel();
+    this.#state = this.#powerOn();
+  }
+
+  #powerOn(): RtcState {
+    const { now } = this.#clock;
+    const startDateSeconds = this.#options.startDateSeconds + Math.floor(now / NS_PER_SECOND);
+    const updateAt = now + NS_PER_SECOND;
+    this.#update.set(updateAt);
+    return { index: 0, cmos: powerOnCmos({ ...this.#options, startDateSeconds }), flags: 0, updateAt, periodsSeen: 0 };
   }
 
   readByte(offset: number): number {

@@ -47,7 +47,13 @@ const HLT: ExitHandler = {
   },
 };
 
-const TRIPLE_FAULT: ExitHandler = { handle: (host, vcpu) => host.crash(vcpu.domain, "triple fault") };
+/** A PC is reset by it (Xen: HVM_PARAM_TRIPLE_FAULT_REASON); elsewhere it is a mistake that somebody wants to see. */
+const TRIPLE_FAULT: ExitHandler = {
+  handle(host, { domain }) {
+    if (domain.platform === undefined) host.crash(domain, "triple fault");
+    else host.shutdown(domain, SCHED_H.SHUTDOWN_reboot);
+  },
+};
 
 /** The window is open: the event is injected at the next entry, which also closes the window. */
 const INTERRUPT_WINDOW: ExitHandler = { handle: () => undefined };

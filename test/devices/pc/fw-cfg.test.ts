@@ -53,7 +53,13 @@ describe("fw_cfg", () => {
   test("the directory names its files in order, each with its key and size", () => {
     const rig = new Rig({ serialConsole: 0x3f8, bootOrder: ["/rom@a"], strictBoot: true, bootMenuMs: 5000 });
     const directory = files(rig);
-    expect([...directory.keys()]).toEqual(["bootorder", "etc/boot-menu-wait", "etc/e820", "etc/sercon-port"]);
+    expect([...directory.keys()]).toEqual([
+      "bootorder",
+      "etc/boot-fail-wait",
+      "etc/boot-menu-wait",
+      "etc/e820",
+      "etc/sercon-port",
+    ]);
     const { key, size } = directory.get("bootorder")!;
     select(rig, key);
     expect(text(bytes(rig, size))).toBe("/rom@a\nHALT\0");
