@@ -6,7 +6,16 @@ import { InputError } from "../../core/errors.ts";
 import type { RandomStream } from "../../core/random.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { decodeArp, encodeArp } from "./arp.ts";
-import { BROADCAST, decodeFrame, ETHER_TYPE, encodeFrame, type Frame, parseAddress } from "./ethernet.ts";
+import {
+  BROADCAST,
+  decodeFrame,
+  ETHER_TYPE,
+  encodeFrame,
+  FCS_SIZE,
+  type Frame,
+  HEADER_SIZE,
+  parseAddress,
+} from "./ethernet.ts";
 import {
   type Datagram,
   decodeEcho,
@@ -26,6 +35,8 @@ import {
 import type { Medium } from "./medium.ts";
 import { Port, type PortState } from "./port.ts";
 
+/** IPv4 and ICMP. */
+const ECHO_HEADERS = 20 + 8;
 /** Stations whose addresses are remembered, the one heard last at the end; the first goes. A machine's network has a few. */
 const MAX_NEIGHBOURS = 256;
 /** Packets that wait for an address to be resolved; the oldest goes, as RFC 1122 section 2.3.2.2 allows. */
@@ -81,6 +92,11 @@ export class Host implements Snapshotable<HostState> {
 
   sendUdp(destination: string, destinationPort: number, sourcePort: number, payload: Uint8Array): void {
     this.#sendIpv4(encodeUdp({ source: this.ip, sourcePort, destination, destinationPort, payload }));
+  }
+
+  /** Bytes of data of the longest echo that its cable takes. */
+  get maxEchoData(): number {
+    return this.#port.maxFrame - HEADER_SIZE - FCS_SIZE - ECHO_HEADERS;
   }
 
   sendEcho(destination: string, echo: Echo): void {

@@ -7,8 +7,6 @@ import type { Nanoseconds } from "../../core/units.ts";
 import type { Host } from "./host.ts";
 import { ECHO_REQUEST, type Echo } from "./ipv4.ts";
 
-/** Data of an echo that fits one Ethernet frame: 1500 less 20 for IP and 8 for ICMP. */
-const MAX_DATA = 1472;
 /** The sequence number has 16 bits. */
 const MAX_REQUESTS = 65_536;
 const IDENTIFIER = 0x5242;
@@ -38,8 +36,10 @@ export class Pinger implements Snapshotable<PingerState> {
   /** @throws InputError on a size that no frame can carry, or too many requests */
   constructor(clock: Clock, host: Host, options: PingerOptions) {
     const { sizes, startNs } = options;
-    const wrong = sizes.find((size) => !Number.isInteger(size) || size < 0 || size > MAX_DATA);
-    if (wrong !== undefined) throw new InputError(`${wrong} bytes, not from 0 to ${MAX_DATA}`, `pings of ${host.name}`);
+    const wrong = sizes.find((size) => !Number.isInteger(size) || size < 0 || size > host.maxEchoData);
+    if (wrong !== undefined) {
+      throw new InputError(`${wrong} bytes, not from 0 to ${host.maxEchoData}`, `pings of ${host.name}`);
+    }
     if (sizes.length > MAX_REQUESTS)
       throw new InputError(`${sizes.length} requests, at most ${MAX_REQUESTS}`, host.name);
     this.#host = host;

@@ -113,6 +113,17 @@ describe("hosts", () => {
     expect(types.filter((type) => type === 0x0806)).toHaveLength(2);
   });
 
+  test("on a cable that takes large frames, echoes may have them", () => {
+    const { lan, client } = two({ ...FULL, maxFrame: 65_539 });
+    const sizes = [65_493, 1473, 9000];
+    const pinger = new Pinger(lan.clock, client, { to: "10.0.2.2", sizes, startNs: 0, intervalNs: 100_000_000 });
+    lan.wait(1_000_000_000);
+    expect(pinger.result).toEqual({ sent: 3, answers: [1, 1, 1], wrong: 0 });
+    expect(() => new Pinger(lan.clock, client, { to: "10.0.2.2", sizes: [65_494], startNs: 0, intervalNs: 1 })).toThrow(
+      "not from 0 to 65493",
+    );
+  });
+
   test("over a link that loses and duplicates every answer is accounted for", () => {
     const { lan, client } = two({
       ...FULL,

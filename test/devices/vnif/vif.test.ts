@@ -85,6 +85,22 @@ describe("a new interface", () => {
   });
 });
 
+test("a domain that dies leaves nothing mapped, and frames for it are dropped", () => {
+  const front = connected();
+  const { xen } = front.machine;
+  const idle = front.machine.mappings;
+  for (let index = 0; index < 20; index++) front.put({ ref: front.page(0, anyFrame(1500)), size: 1500 });
+  front.push();
+  front.machine.send(anyFrame(60));
+  xen.hypervisor.destroyDomain(1);
+  xen.settle();
+  // The first guest's console and store rings, and the two rings of its interface.
+  expect(front.machine.mappings).toBe(idle - 4);
+  front.machine.send(anyFrame(60));
+  xen.settle();
+  expect(front.machine.drops()).toContain("no carrier");
+});
+
 describe("transmitting", () => {
   test("a frame goes out on the cable, padded to the least length", () => {
     const front = connected();
