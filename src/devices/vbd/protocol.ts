@@ -74,40 +74,61 @@ export interface Request {
   /** Of a discard. */
   readonly discardSectors: bigint;
   /** Of an indirect request: what it does, and the pages that hold its segments. */
-  readonly indirect?: { readonly operation: number; readonly refs: readonly number[] };
+  readonly indirect: { readonly operation: number; readonly refs: readonly number[] } | undefined;
 }
 
-/** Decodes a copy of a slot. */
+/** Decodes a copy of a slot. Byte by byte: a view for each slot would cost more than all that is read through it. */
 export function decodeRequest(slot: Uint8Array, protocol: ProtocolName): Request {
   const layout = LAYOUTS[protocol];
-  const view = new DataView(slot.buffer, slot.byteOffset, slot.length);
-  const operation = view.getUint8(0);
-  const common = {
-    operation,
-    id: view.getBigUint64(layout.id, true),
-    sector: view.getBigUint64(layout.sector, true),
-    discardSectors: operation === OP.DISCARD ? view.getBigUint64(layout.discardSectors, true) : 0n,
-  };
-  if (operation === OP.INDIRECT) {
-    const segmentCount = view.getUint16(INDIRECT.segmentCount, true);
-    const pages = Math.min(Math.ceil(segmentCount / SEGMENTS_PER_PAGE), MAX_INDIRECT_PAGES);
-    const refs = Array.from({ length: pages }, (_, page) => view.getUint32(layout.indirectRefs + 4 * page, true));
-    const indirect = { operation: view.getUint8(INDIRECT.operation), refs };
-    return { ...common, segmentCount, segments: [], indirect };
+  const operation = slot[0]!;
+  const id = load64(slot, layout.id);
+  const sector = load64(slot, layout.sector);
+  switch (operation) {
+    case OP.INDIRECT: {
+      const segmentCount = slot[INDIRECT.segmentCount]! | (slot[INDIRECT.segmentCount + 1]! << 8);
+      const pages = Math.min(Math.ceil(segmentCount / SEGMENTS_PER_PAGE), MAX_INDIRECT_PAGES);
+      const refs = Array.from({ length: pages }, (_, page) => load32(slot, layout.indirectRefs + 4 * page));
+      const indirect = { operation: slot[INDIRECT.operation]!, refs };
+      return { operation, id, sector, segmentCount, segments: NO_SEGMENTS, discardSectors: 0n, indirect };
+    }
+    case OP.DISCARD: {
+      const discardSectors = load64(slot, layout.discardSectors);
+      return { operation, id, sector, segmentCount: 0, segments: NO_SEGMENTS, discardSectors, indirect: undefined };
+    }
+    default: {
+      const segmentCount = slot[1]!;
+      const segments = decodeSegments(slot, Math.min(segmentCount, MAX_SEGMENTS), layout.segments);
+      return { operation, id, sector, segmentCount, segments, discardSectors: 0n, indirect: undefined };
+    }
   }
-  const segmentCount = operation === OP.DISCARD ? 0 : view.getUint8(1);
-  const segments = decodeSegments(slot.subarray(layout.segments), Math.min(segmentCount, MAX_SEGMENTS));
-  return { ...common, segmentCount, segments };
 }
 
-/** Decodes a copy of segments. */
-export function decodeSegments(bytes: Uint8Array, count: number): Segment[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+const NO_SEGMENTS: readonly Segment[] = [];
+
+/** Decodes a copy of segments, which begin at an offset. */
+export function decodeSegments(bytes: Uint8Array, count: number, offset = 0): Segment[] {
   const segments: Segment[] = [];
-  for (let at = 0; at < count * SEGMENT_SIZE; at += SEGMENT_SIZE) {
-    segments.push({ ref: view.getUint32(at, true), first: view.getUint8(at + 4), last: view.getUint8(at + 5) });
+  for (let at = offset; at < offset + count * SEGMENT_SIZE; at += SEGMENT_SIZE) {
+    segments.push({ ref: load32(bytes, at), first: bytes[at + 4]!, last: bytes[at + 5]! });
   }
   return segments;
+}
+
+function load32(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
+}
+
+function load64(bytes: Uint8Array, at: number): bigint {
+  const high = load32(bytes, at + 4);
+  const low = BigInt(load32(bytes, at));
+  return high === 0 ? low : (BigInt(high) << 32n) | low;
+}
+
+function store32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
+  bytes[at + 2] = value >>> 16;
+  bytes[at + 3] = value >>> 24;
 }
 
 /** Bytes that so many segments take. */
@@ -124,20 +145,17 @@ export interface Response {
 /** A whole response, padding included: no byte of it is left to what stood in the slot before. */
 export function encodeResponse({ id, operation, status }: Response, protocol: ProtocolName): Uint8Array {
   const bytes = new Uint8Array(LAYOUTS[protocol].response);
-  const view = new DataView(bytes.buffer);
-  view.setBigUint64(RESPONSE.id, id, true);
-  view.setUint8(RESPONSE.operation, operation);
-  view.setInt16(RESPONSE.status, status, true);
+  store32(bytes, RESPONSE.id, Number(id & 0xffff_ffffn));
+  store32(bytes, RESPONSE.id + 4, Number(id >> 32n));
+  bytes[RESPONSE.operation] = operation;
+  bytes[RESPONSE.status] = status;
+  bytes[RESPONSE.status + 1] = status >> 8;
   return bytes;
 }
 
 export function decodeResponse(bytes: Uint8Array): Response {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  return {
-    id: view.getBigUint64(RESPONSE.id, true),
-    operation: view.getUint8(RESPONSE.operation),
-    status: view.getInt16(RESPONSE.status, true),
-  };
+  const status = ((bytes[RESPONSE.status]! | (bytes[RESPONSE.status + 1]! << 8)) << 16) >> 16;
+  return { id: load64(bytes, RESPONSE.id), operation: bytes[RESPONSE.operation]!, status };
 }
 
 export function isProtocol(text: string): text is ProtocolName {

@@ -72,9 +72,9 @@ const EIO = 5;
 /** Checks a request and maps its grants. */
 export function accept(request: Request, context: RequestContext): Job | Refusal {
   const { features } = context;
-  // Linux answers an indirect request with what it was to do.
   const { id } = request;
-  const operation = request.indirect?.operation ?? request.operation;
+  // Linux answers an indirect request with what it was to do.
+  const operation = request.indirect === undefined ? request.operation : request.indirect.operation;
   const refuse = (reason: string, status: number = RSP.ERROR): Refusal => ({ id, operation, status, reason });
   const notOffered = (): Refusal => refuse("not offered", RSP.EOPNOTSUPP);
   if (request.indirect !== undefined) {
