@@ -2,7 +2,7 @@
 // a port pending and arms the domain's one upcall alarm; when it fires, the handlers of all pending ports run in port order.
 
 import type { Clock } from "../core/clock.ts";
-import { assert, OutOfRange } from "../core/errors.ts";
+import { InvariantError, OutOfRange } from "../core/errors.ts";
 import { type GuestMemory, PAGE_SHIFT, PAGE_SIZE } from "../core/memory.ts";
 import type { Snapshotable } from "../core/snapshot.ts";
 import type { Emit } from "../trace/events.ts";
@@ -201,38 +201,90 @@ export class ModelDomain implements DomainServices, EventSink, Snapshotable<Mode
   }
 
   #mapping(handle: number, readOnly: boolean): GrantMapping {
-    const { memory } = this.#parts;
-    const at = (offset: number, width: number): number => {
-      const entry = this.#mappings.get(handle);
-      assert(entry !== undefined, () => `grant mapping ${handle} of dom${this.domid} is used after its end`);
-      if (!(offset >= 0 && offset + width <= PAGE_SIZE)) throw new OutOfRange(offset, width, "granted page");
-      return (entry.frame << PAGE_SHIFT) + offset;
-    };
-    const into = (offset: number, width: number): number => {
-      assert(!readOnly, () => `grant mapping ${handle} of dom${this.domid} is read-only`);
-      return at(offset, width);
-    };
-    return {
-      handle,
-      readOnly,
-      load8: (offset) => memory.load8(at(offset, 1)),
-      load16: (offset) => memory.load16(at(offset, 2)),
-      load32: (offset) => memory.load32(at(offset, 4)),
-      load64: (offset) => {
-        const address = at(offset, 8);
-        return (BigInt(memory.load32(address + 4)) << 32n) | BigInt(memory.load32(address));
-      },
-      store8: (offset, value) => memory.store8(into(offset, 1), value),
-      store16: (offset, value) => memory.store16(into(offset, 2), value),
-      store32: (offset, value) => memory.store32(into(offset, 4), value),
-      store64: (offset, value) => {
-        const address = into(offset, 8);
-        memory.store32(address, Number(value & 0xffff_ffffn));
-        memory.store32(address + 4, Number((value >> 32n) & 0xffff_ffffn));
-      },
-      read: (offset, length) => memory.read(at(offset, length), length),
-      write: (offset, bytes) => memory.write(into(offset, bytes.length), bytes),
-      unmap: () => this.#unmap(handle),
-    };
+    return new MappedGrant(this.#parts.memory, this.#mappings, handle, readOnly, (ended) => this.#unmap(ended));
+  }
+}
+
+/** A granted page in a domain that has no memory of its own to map it to. */
+class MappedGrant implements GrantMapping {
+  readonly handle: number;
+  readonly readOnly: boolean;
+  readonly #memory: GuestMemory;
+  readonly #mappings: GrantMappings;
+  readonly #unmap: (handle: number) => number;
+
+  constructor(
+    memory: GuestMemory,
+    mappings: GrantMappings,
+    handle: number,
+    readOnly: boolean,
+    unmap: (handle: number) => number,
+  ) {
+    this.handle = handle;
+    this.readOnly = readOnly;
+    this.#memory = memory;
+    this.#mappings = mappings;
+    this.#unmap = unmap;
+  }
+
+  /** Host-physical address of bytes to be read. */
+  #at(offset: number, width: number): number {
+    const entry = this.#mappings.get(this.handle);
+    if (entry === undefined) throw new InvariantError(`grant mapping ${this.handle} is used after its end`);
+    if (!(offset >= 0 && offset + width <= PAGE_SIZE)) throw new OutOfRange(offset, width, "granted page");
+    return (entry.frame << PAGE_SHIFT) + offset;
+  }
+
+  /** The same, to be written. */
+  #into(offset: number, width: number): number {
+    if (this.readOnly) throw new InvariantError(`grant mapping ${this.handle} is read-only`);
+    return this.#at(offset, width);
+  }
+
+  load8(offset: number): number {
+    return this.#memory.load8(this.#at(offset, 1));
+  }
+
+  load16(offset: number): number {
+    return this.#memory.load16(this.#at(offset, 2));
+  }
+
+  load32(offset: number): number {
+    return this.#memory.load32(this.#at(offset, 4));
+  }
+
+  load64(offset: number): bigint {
+    const address = this.#at(offset, 8);
+    return (BigInt(this.#memory.load32(address + 4)) << 32n) | BigInt(this.#memory.load32(address));
+  }
+
+  store8(offset: number, value: number): void {
+    this.#memory.store8(this.#into(offset, 1), value);
+  }
+
+  store16(offset: number, value: number): void {
+    this.#memory.store16(this.#into(offset, 2), value);
+  }
+
+  store32(offset: number, value: number): void {
+    this.#memory.store32(this.#into(offset, 4), value);
+  }
+
+  store64(offset: number, value: bigint): void {
+    const address = this.#into(offset, 8);
+    this.#memory.store32(address, Number(value & 0xffff_ffffn));
+    this.#memory.store32(address + 4, Number((value >> 32n) & 0xffff_ffffn));
+  }
+
+  read(offset: number, length: number): Uint8Array {
+    return this.#memory.read(this.#at(offset, length), length);
+  }
+
+  write(offset: number, bytes: Uint8Array): void {
+    this.#memory.write(this.#into(offset, bytes.length), bytes);
+  }
+
+  unmap(): number {
+    return this.#unmap(this.handle);
   }
 }

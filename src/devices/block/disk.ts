@@ -123,6 +123,7 @@ export class OverlayDisk implements Disk, Snapshotable<OverlayState> {
   #block(number: number): Uint8Array {
     const own = this.#blocks.get(number);
     if (own !== undefined) return own;
+    if (number >= this.#imageBlocks) return ZEROS;
     const image = this.#image.subarray(number * BLOCK_SIZE, (number + 1) * BLOCK_SIZE);
     if (image.length === BLOCK_SIZE) return image;
     const block = new Uint8Array(BLOCK_SIZE);

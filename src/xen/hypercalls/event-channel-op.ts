@@ -1,18 +1,14 @@
 // Part: HYPERVISOR_event_channel_op (event_channel.h). The operations themselves are in event-channels.ts.
 
 import { ERRNO_H as E, EVENT_CHANNEL_H as O } from "../abi/constants.ts";
-import type { Members, Structure } from "../abi/layout.ts";
 import {
   EVTCHN_ALLOC_UNBOUND,
   EVTCHN_BIND_INTERDOMAIN,
   EVTCHN_BIND_IPI,
   EVTCHN_BIND_VCPU,
   EVTCHN_BIND_VIRQ,
-  EVTCHN_CLOSE,
   EVTCHN_RESET,
-  EVTCHN_SEND,
   EVTCHN_STATUS,
-  EVTCHN_UNMASK,
 } from "../abi/structures.ts";
 import {
   answer,
@@ -21,6 +17,7 @@ import {
   type Hypercall,
   type HypercallHandler,
   isSelf,
+  readU32,
   refusal,
   subOperation,
 } from "./call.ts";
@@ -90,14 +87,11 @@ function reset(call: Hypercall): number {
   return 0;
 }
 
-/** An operation whose structure is one port. */
-function onPort(
-  structure: Structure<Members & { readonly port: "u32" }>,
-  act: (call: Hypercall, port: number) => number,
-): HypercallHandler {
+/** An operation whose structure is one port: struct evtchn_close, evtchn_send, evtchn_unmask. */
+function onPort(act: (call: Hypercall, port: number) => number): HypercallHandler {
   return (call) => {
-    const request = copyIn(call, structure, call.arguments[1]);
-    return request === undefined ? EFAULT : act(call, request.port);
+    const port = readU32(call, call.arguments[1]);
+    return port === undefined ? EFAULT : act(call, port);
   };
 }
 
@@ -107,9 +101,9 @@ const OPERATIONS: ReadonlyMap<number, HypercallHandler> = new Map<number, Hyperc
   [O.EVTCHNOP_bind_interdomain, bindInterdomain],
   [O.EVTCHNOP_bind_virq, bindVirq],
   [O.EVTCHNOP_bind_ipi, bindIpi],
-  [O.EVTCHNOP_close, onPort(EVTCHN_CLOSE, ({ domain }, port) => domain.events.close(port))],
-  [O.EVTCHNOP_send, onPort(EVTCHN_SEND, ({ domain }, port) => domain.events.send(port))],
-  [O.EVTCHNOP_unmask, onPort(EVTCHN_UNMASK, ({ domain }, port) => domain.events.unmask(port))],
+  [O.EVTCHNOP_close, onPort(({ domain }, port) => domain.events.close(port))],
+  [O.EVTCHNOP_send, onPort(({ domain }, port) => domain.events.send(port))],
+  [O.EVTCHNOP_unmask, onPort(({ domain }, port) => domain.events.unmask(port))],
   [O.EVTCHNOP_status, status],
   [O.EVTCHNOP_bind_vcpu, bindVcpu],
   [O.EVTCHNOP_reset, reset],
