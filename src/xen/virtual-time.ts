@@ -19,6 +19,9 @@ export class VirtualTime {
   readonly #perNs: Ratio;
   #offset = 0;
   #running = false;
+  /** What was worked out last: at one exit the time is asked for again and again. */
+  #retired = 0;
+  #retiredNs = 0;
 
   constructor(clock: Clock, tsc: TscClock, processor: { readonly retired: number }, nsPerInstruction: Ratio) {
     this.#clock = clock;
@@ -30,7 +33,7 @@ export class VirtualTime {
 
   /** A guest begins to run at the clock's time. */
   start(): void {
-    this.#offset = this.#clock.now - scaleFloor(this.#processor.retired, this.#rate);
+    this.#offset = this.#clock.now - this.#elapsed();
     this.#running = true;
   }
 
@@ -80,6 +83,16 @@ export class VirtualTime {
   }
 
   #now(): number {
-    return this.#offset + scaleFloor(this.#processor.retired, this.#rate);
+    return this.#offset + this.#elapsed();
+  }
+
+  /** The time that all instructions so far have taken. */
+  #elapsed(): number {
+    const { retired } = this.#processor;
+    if (retired !== this.#retired) {
+      this.#retired = retired;
+      this.#retiredNs = scaleFloor(retired, this.#rate);
+    }
+    return this.#retiredNs;
   }
 }
