@@ -75,8 +75,12 @@ export class ModelDomain implements DomainServices, EventSink, Snapshotable<Mode
 
   setPending(port: number): boolean {
     if (this.#pending.includes(port)) return false;
-    if (this.#pending.length === 0) this.#upcall.set(this.clock.now + this.#parts.latencyNs);
-    this.#pending.push(port);
+    if (this.#pending.length > 0) {
+      this.#pending.push(port);
+      return true;
+    }
+    this.#pending = [port];
+    this.#upcall.set(this.clock.now + this.#parts.latencyNs);
     return true;
   }
 
