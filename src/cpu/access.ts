@@ -69,7 +69,7 @@ export class Access {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #ramSize: number;
-  readonly #lines: Uint32Array;
+  readonly #codePages: Uint8Array;
   readonly #dirty: Uint8Array;
   #breakpoints: readonly Breakpoint[] = [];
   /** Set while the hypervisor emulates one instruction. */
@@ -78,7 +78,7 @@ export class Access {
   #emulatedAddress = 0;
 
   /**
-   * @param lines decoded lines by page (code-cache.ts): a page that has any gets no write tag
+   * @param codePages by page, not 0 where something is decoded: such a page gets a code tag instead of a write tag
    * @param dirty by page; set here before a page gets a write tag
    */
   constructor(
@@ -86,7 +86,7 @@ export class Access {
     state: ProcessorState,
     tlb: Tlb,
     ramSize: number,
-    lines: Uint32Array,
+    codePages: Uint8Array,
     dirty: Uint8Array,
     host: AccessHost,
   ) {
@@ -96,7 +96,7 @@ export class Access {
     this.#bytes = new Uint8Array(memory.buffer);
     this.#view = new DataView(memory.buffer);
     this.#ramSize = ramSize;
-    this.#lines = lines;
+    this.#codePages = codePages;
     this.#dirty = dirty;
   }
 
@@ -174,10 +174,9 @@ export class Access {
     }
     const number = physical / 4096;
     this.#dirty[number] = 1;
-    if (this.#lines[number] === 0) {
-      this.#tlb.permitRead(index);
-      this.#tlb.permitWrite(index);
-    }
+    this.#tlb.permitRead(index);
+    if (this.#codePages[number] === 0) this.#tlb.permitWrite(index);
+    else this.#tlb.permitWriteBesideCode(index);
   }
 
   #hasBreakpoint(page: number): boolean {

@@ -1,11 +1,12 @@
 // Part: decoded code, keyed by host-physical address and decoding mode.
-// Instructions are decoded in runs of consecutive records. Which bytes have been decoded is tracked in lines of 128 bytes;
-// a store to such a line turns the records of its instructions into lookups, in place, so that whoever is about to
-// dispatch them decodes afresh. Records are freed only all together, between two instructions.
+// Instructions are decoded in runs of consecutive records. A map has a bit for each byte that has been decoded; a store to such
+// a byte turns the records of the instructions it is part of into lookups, in place, so that whoever is about to dispatch them
+// decodes afresh. Records are freed only all together, between two instructions.
 
 import { Decoder, MAX_INSTRUCTION_LENGTH } from "./decode.ts";
 import { type HandlerTable, handlerTable, SPECIAL } from "./handlers.ts";
 import {
+  codeMapBase,
   JUMP,
   JUMP_BASE,
   JUMP_ENTRIES,
@@ -23,8 +24,9 @@ import { SLOW_NAMES } from "./opcodes.ts";
 
 /** Instructions in a run; more than a run usually has, few enough that little is decoded in vain. */
 const MAX_RUN = 64;
-const LINE_SHIFT = 7;
 const PAGE = 4096;
+/** Bytes of the map that a page has. */
+const MAP_BYTES = PAGE / 8;
 const PAGE_SHIFT = 12;
 
 const slowIndex = new Map(SLOW_NAMES.map((name, index) => [name, index]));
@@ -43,8 +45,10 @@ interface Crossing {
 
 export class CodeCache {
   readonly handlers: HandlerTable = handlerTable();
-  /** For each host-physical page one bit for each line of which something is decoded. */
-  readonly lines: Uint32Array;
+  /** For each host-physical page: not 0 when a byte of it is in the map. */
+  readonly pages: Uint8Array;
+  /** One bit for each byte of host-physical memory: it has been decoded. Others than those of a record may be left over. */
+  readonly #map: Uint8Array;
   /** Counts how often all records were freed. */
   generation = 0;
   readonly #words: Int32Array;
@@ -55,19 +59,20 @@ export class CodeCache {
   readonly #crossings = new Map<number, Crossing>();
   /** By host-physical second page: the `cross` records of instructions that reach into it. */
   readonly #reaching = new Map<number, number[]>();
-  readonly #onCode: (page: number) => void;
+  readonly #onChange: (page: number) => void;
   #next = RECORD_BASE;
   /** The bytes of an instruction that lies in two pages. */
   readonly #joined = new Uint8Array(2 * MAX_INSTRUCTION_LENGTH);
   /** Host-physical ranges of the instruction in the scratch record: first byte and length, twice. */
   readonly #scratch: [number, number, number, number] = [0, 0, 0, 0];
 
-  /** @param onCode called with the host-physical address of a page of which a first line is decoded */
-  constructor(memory: WebAssembly.Memory, ramSize: number, onCode: (page: number) => void) {
+  /** @param onChange called with the host-physical address of a page whose element in {@link pages} changes */
+  constructor(memory: WebAssembly.Memory, ramSize: number, onChange: (page: number) => void) {
     this.#words = new Int32Array(memory.buffer);
     this.#bytes = new Uint8Array(memory.buffer);
-    this.lines = new Uint32Array(Math.ceil(ramSize / PAGE));
-    this.#onCode = onCode;
+    this.pages = new Uint8Array(ramSize / PAGE);
+    this.#map = new Uint8Array(memory.buffer, codeMapBase(ramSize), ramSize / 8);
+    this.#onChange = onChange;
     this.reset();
   }
 
@@ -121,12 +126,12 @@ export class CodeCache {
       if (this.#decoder.decode(this.#bytes, RAM_BASE + page + offset, end, mode, offset) === "short") {
         this.#special(record, SPECIAL.cross, offset);
         this.#words[(record + RECORD.length) >> 2] = PAGE - offset;
-        this.#markLines(page, offset, PAGE - offset);
+        this.#mark(page, offset, PAGE - offset);
         return first;
       }
       this.#fill(record, offset);
       if (count > 0) this.#fuse(record);
-      this.#markLines(page, offset, this.#decoder.length);
+      this.#mark(page, offset, this.#decoder.length);
       offset += this.#decoder.length;
       // A slow function goes on by lookup; nothing follows a jump.
       if (this.#decoder.endsBlock) return first;
@@ -189,11 +194,20 @@ export class CodeCache {
     this.#words[before] = this.handlers.first(this.#words[before] as number);
   }
 
-  #markLines(page: number, offset: number, length: number): void {
-    const number = page / PAGE;
-    const before = this.lines[number] as number;
-    this.lines[number] = before | lineMask(offset, length);
-    if (before === 0) this.#onCode(page);
+  #mark(page: number, offset: number, length: number): void {
+    const first = page + offset;
+    const end = first + length;
+    for (let byte = first >>> 3; byte <= (end - 1) >>> 3; byte++) {
+      this.#map[byte] = (this.#map[byte] as number) | bitsOf(byte, first, end);
+    }
+    this.#setPage(page, 1);
+  }
+
+  #setPage(page: number, value: 0 | 1): void {
+    const number = page >>> PAGE_SHIFT;
+    if (this.pages[number] === value) return;
+    this.pages[number] = value;
+    this.#onChange(page);
   }
 
   /**
@@ -218,12 +232,12 @@ export class CodeCache {
     this.#fill(SCRATCH_RECORD, offset);
     this.#special(SCRATCH_RECORD + RECORD_STRIDE, SPECIAL.lookup, offset + length);
     const here = Math.min(length, inFirst);
-    this.#markLines(page, offset, here);
+    this.#mark(page, offset, here);
     this.#scratch[0] = page + offset;
     this.#scratch[1] = here;
     this.#scratch[2] = page2;
     this.#scratch[3] = spans ? length - here : 0;
-    if (length > here) this.#markLines(page2, 0, length - here);
+    if (length > here) this.#mark(page2, 0, length - here);
     return SCRATCH_RECORD;
   }
 
@@ -265,7 +279,7 @@ export class CodeCache {
     return SCRATCH_RECORD;
   }
 
-  /** Host-physical memory was written. Cheap when no line of it is decoded. */
+  /** Host-physical memory was written. Cheap when nothing of the page is decoded. */
   written(physical: number, length: number): void {
     let from = physical;
     const end = physical + length;
@@ -273,43 +287,65 @@ export class CodeCache {
       const number = from >>> PAGE_SHIFT;
       const page = number * PAGE;
       const to = Math.min(end, page + PAGE);
-      const lines = this.lines[number] as number;
-      if (lines !== 0) {
-        const touched = lines & lineMask(from - page, to - from);
-        if (touched !== 0) this.#invalidate(page, touched);
-      }
+      if (this.pages[number] !== 0 && this.#unmark(from, to)) this.#invalidate(page, from - page, to - page);
       from = to;
     }
   }
 
-  #invalidate(page: number, touched: number): void {
-    this.lines[page / PAGE] = (this.lines[page / PAGE] as number) & ~touched;
+  /** Takes the bytes of one page from the map; whether one was in it. */
+  #unmark(from: number, to: number): boolean {
+    let found = 0;
+    for (let byte = from >>> 3; byte <= (to - 1) >>> 3; byte++) {
+      const bits = bitsOf(byte, from, to);
+      const before = this.#map[byte] as number;
+      found |= before & bits;
+      this.#map[byte] = before & ~bits;
+    }
+    return found !== 0;
+  }
+
+  /** Drops whatever was decoded from bytes `from` to `to` − 1 of a page. */
+  #invalidate(page: number, from: number, to: number): void {
     const [first, length, second, length2] = this.#scratch;
-    if ((touchesRange(first, length, page, touched) || touchesRange(second, length2, page, touched)) && length > 0) {
+    if (overlaps(first, length, page + from, page + to) || overlaps(second, length2, page + from, page + to)) {
       this.#words[(SCRATCH_RECORD + RECORD.handler) >> 2] = SPECIAL.lookup;
     }
-    if ((touched & 1) !== 0) {
-      for (const cross of this.#reaching.get(page) ?? []) this.#dropCrossing(cross);
-      this.#reaching.delete(page);
-    }
+    const reaching = this.#reaching.get(page);
+    if (reaching !== undefined) this.#invalidateReaching(page, from, reaching);
     for (const { records } of this.#pages.get(page) ?? []) {
-      for (let line = 0; line < 32; line++) {
-        if (((touched >>> line) & 1) === 0) continue;
-        const start = line << LINE_SHIFT;
-        const from = Math.max(0, start - MAX_INSTRUCTION_LENGTH + 1);
-        for (let offset = from; offset < start + (1 << LINE_SHIFT); offset++) {
-          const record = records[offset] as number;
-          if (record === 0) continue;
-          const word = record >> 2;
-          if (offset + (this.#words[word + (RECORD.length >> 2)] as number) <= start) continue;
-          records[offset] = 0;
-          this.#drop(record);
-          this.#dropCrossing(record);
-          this.#dropJump(page + offset);
-        }
+      for (let offset = Math.max(0, from - MAX_INSTRUCTION_LENGTH + 1); offset < to; offset++) {
+        const record = records[offset] as number;
+        if (record === 0 || offset + (this.#words[(record + RECORD.length) >> 2] as number) <= from) continue;
+        records[offset] = 0;
+        this.#drop(record);
+        this.#dropCrossing(record);
+        this.#dropJump(page + offset);
       }
     }
-    if (this.lines[page / PAGE] === 0) this.#pages.delete(page);
+    if (this.#isMarked(page)) return;
+    this.#pages.delete(page);
+    this.#setPage(page, 0);
+  }
+
+  #isMarked(page: number): boolean {
+    for (let byte = page >>> 3; byte < (page + PAGE) >>> 3; byte++) if (this.#map[byte] !== 0) return true;
+    return false;
+  }
+
+  /** Drops the instructions that begin in the page before and end behind byte `from` of this one. */
+  #invalidateReaching(page: number, from: number, reaching: readonly number[]): void {
+    const kept = reaching.filter((cross) => {
+      const known = this.#crossings.get(cross);
+      if (known === undefined || known.page2 !== page) return false;
+      const word = known.record >> 2;
+      const offset = this.#words[word + (RECORD.offset >> 2)] as number;
+      const length = this.#words[word + (RECORD.length >> 2)] as number;
+      if (offset + length - PAGE <= from) return true;
+      this.#dropCrossing(cross);
+      return false;
+    });
+    if (kept.length === 0) this.#reaching.delete(page);
+    else this.#reaching.set(page, kept);
   }
 
   #dropJump(physical: number): void {
@@ -323,7 +359,10 @@ export class CodeCache {
     this.#pages.clear();
     this.#crossings.clear();
     this.#reaching.clear();
-    this.lines.fill(0);
+    for (let number = this.pages.indexOf(1); number >= 0; number = this.pages.indexOf(1, number + 1)) {
+      this.#map.fill(0, number * MAP_BYTES, (number + 1) * MAP_BYTES);
+      this.#setPage(number * PAGE, 0);
+    }
     this.#next = RECORD_BASE;
     this.#scratch.fill(0);
     for (let slot = 0; slot < JUMP_ENTRIES; slot++) {
@@ -334,13 +373,13 @@ export class CodeCache {
 
 const UNLINKED = MODE.unlinked;
 
-function lineMask(offset: number, length: number): number {
-  const first = offset >>> LINE_SHIFT;
-  const last = (offset + length - 1) >>> LINE_SHIFT;
-  return ((0xffff_ffff >>> (31 - (last - first))) << first) >>> 0;
+/** The bits of a byte of the map that stand for addresses from `from` to `end` − 1. */
+function bitsOf(byte: number, from: number, end: number): number {
+  const first = Math.max(from - 8 * byte, 0);
+  const last = Math.min(end - 8 * byte, 8);
+  return (0xff >>> (8 - last)) & (0xff << first);
 }
 
-function touchesRange(physical: number, length: number, page: number, touched: number): boolean {
-  if (length === 0 || physical < page || physical >= page + PAGE) return false;
-  return (lineMask(physical - page, Math.min(length, page + PAGE - physical)) & touched) !== 0;
+function overlaps(first: number, length: number, from: number, to: number): boolean {
+  return length > 0 && first < to && first + length > from;
 }

@@ -7,6 +7,7 @@ import { type Cpu, type Fault, GP, type Instruction } from "./context.ts";
 import { enterHandler, handlerTable } from "./handlers.ts";
 import type { ImportName } from "./ir.ts";
 import {
+  codeMapBase,
   ENGINE,
   MODE,
   NO_TAG,
@@ -307,6 +308,7 @@ export class Engine {
     const legacy = (state.cr0 & CR0_PE) === 0 || (state.flagsRest & VM) !== 0;
     this.#user = state.cpl === 3;
     const slowOnly = (this.#user && this.#access.checksAlignment) || this.#access.mmio !== undefined;
+    this.#set(ENGINE.codeMap, codeMapBase(this.#ramSize));
     this.#set(ENGINE.tlb, slowOnly ? TLB_EMPTY : this.#user ? TLB_USER : TLB_SUPERVISOR);
 
     const code32 = (state.accessRights(CS) & AR_DB) !== 0;

@@ -12,8 +12,6 @@ import {
   STATE_BASE,
   segmentAddress,
   TLB,
-  TLB_ENTRIES,
-  TLB_STRIDE,
 } from "./layout.ts";
 import { ALL_OPCODES, type Opcode } from "./opcodes.ts";
 import { type Pair, pairsOf } from "./pairs.ts";
@@ -22,6 +20,7 @@ import { Context, type Environment, type Place, type Repeat, type Variant } from
 import { CONTROL } from "./semantics/control.ts";
 import { DATA } from "./semantics/data.ts";
 import { FLAGS } from "./semantics/flags.ts";
+import { tlbEntry } from "./semantics/memory.ts";
 import { MULTIPLY } from "./semantics/multiply.ts";
 import { SHIFTS } from "./semantics/shifts.ts";
 import { STRINGS } from "./semantics/strings.ts";
@@ -239,13 +238,6 @@ function buildPair({ first, second }: Pair): Handler {
   semanticsOf(second.opcode)(after);
   if (!after.ended) after.next();
   return { name, locals: c.b.locals, body: c.b.body };
-}
-
-/** Arena address of the TLB entry that `linear` can be in. */
-function tlbEntry(b: Builder, linear: Expr): Expr {
-  const strideBits = 31 - Math.clz32(TLB_STRIDE);
-  const index = linear.shrU(12 - strideBits).and((TLB_ENTRIES - 1) << strideBits);
-  return b.let(index.add(i32(0).load(32, ENGINE.tlb)));
 }
 
 function specialHandlers(): Handler[] {

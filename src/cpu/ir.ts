@@ -215,14 +215,16 @@ export type Statement =
   | { kind: "if"; condition: Expr; whenTrue: Statement[]; whenFalse: Statement[] }
   /** Runs the body, and again as long as the condition holds after it. */
   | { kind: "loop"; body: Statement[]; condition: Expr }
-  /** Calls an import; its result goes to a local unless `result` is −1. */
-  | { kind: "call"; name: ImportName; args: Expr[]; result: number }
+  /** Calls an import or a routine; its result goes to a local unless `result` is −1. */
+  | { kind: "call"; name: CallName; args: Expr[]; result: number }
   /** Goes on with the handler of a record; nothing after it is reached. */
   | { kind: "dispatch"; record: Expr; left: Expr }
   /** Goes on with the lookup of state.eip. */
   | { kind: "enter"; left: Expr }
   /** Leaves the run. */
-  | { kind: "leave" };
+  | { kind: "leave" }
+  /** Leaves a routine. */
+  | { kind: "return"; value: Expr };
 
 /**
  * What handlers call in TypeScript, with the number of 32-bit arguments. Each returns one 32-bit number. Faults and VM exits are
@@ -248,17 +250,27 @@ export const IMPORTS = {
   /** (record, left): runs the slow function; returns what is left, 0 to leave the run. */
   slow: 2,
 } as const;
-/** The imports that may find a fault or an exit. `slow` says so by leaving 0 of the budget. */
+/** Functions of the same module that handlers call; arguments and results are those of the imports that they spare. */
+export const ROUTINES = {
+  /** {@link IMPORTS}.readForWrite */
+  loadForStore: 4,
+  /** {@link IMPORTS}.write */
+  store: 5,
+} as const;
+export type RoutineName = keyof typeof ROUTINES;
+
+/** What may find a fault or an exit. `slow` says so by leaving 0 of the budget. */
 const MAY_STOP: ReadonlySet<string> = new Set([
   "read",
-  "readForWrite",
-  "write",
+  "loadForStore",
+  "store",
   "checkSegment",
   "fault",
   "fetch",
   "cross",
-] satisfies ImportName[]);
+] satisfies CallName[]);
 export type ImportName = keyof typeof IMPORTS;
+export type CallName = ImportName | RoutineName;
 export const IMPORT_NAMES = Object.keys(IMPORTS) as ImportName[];
 
 const LEAVE_WHEN_STOPPED: Statement = {
@@ -276,7 +288,14 @@ export interface Handler {
   body: Statement[];
 }
 
-/** Collects the statements of one handler. */
+/** Local 0 and those after it are the parameters. */
+export interface Routine {
+  readonly name: RoutineName;
+  readonly locals: Type[];
+  readonly body: Statement[];
+}
+
+/** Collects the statements of one handler or routine. */
 export class Builder {
   readonly locals: Type[] = ["i32", "i32"];
   readonly body: Statement[] = [];
@@ -337,12 +356,33 @@ export class Builder {
     outer.push({ kind: "loop", body: statements, condition });
   }
 
-  /** Calls an import and names its result. */
-  call(name: ImportName, args: Expr[]): Expr {
+  /** Calls an import or a routine and names its result. */
+  call(name: CallName, args: Expr[]): Expr {
+    const result = this.#call(name, args);
+    if (MAY_STOP.has(name)) this.#block.push(LEAVE_WHEN_STOPPED);
+    return result;
+  }
+
+  #call(name: CallName, args: Expr[]): Expr {
     const result = this.locals.push("i32") - 1;
     this.#block.push({ kind: "call", name, args, result });
-    if (MAY_STOP.has(name)) this.#block.push(LEAVE_WHEN_STOPPED);
     return this.#local(result);
+  }
+
+  /** The parameters of a routine; before any local. */
+  parameters(count: number): Expr[] {
+    while (this.locals.length < count) this.locals.push("i32");
+    return Array.from({ length: count }, (_, index) => this.#local(index));
+  }
+
+  /** Leaves a routine. */
+  return(value: Expr): void {
+    this.#block.push({ kind: "return", value });
+  }
+
+  /** Leaves a routine with what an import returns; whoever called the routine sees whether it stopped. */
+  returnCall(name: ImportName, args: Expr[]): void {
+    this.return(this.#call(name, args));
   }
 
   dispatch(record: Expr, left: Expr = this.left): void {

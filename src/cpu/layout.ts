@@ -1,5 +1,5 @@
 // Part: where everything lies in the processor's one WebAssembly.Memory (the arena).
-// Null page, state block, software TLB, jump cache, decoded records, then host-physical memory. Handlers compiled to
+// Null page, state block, software TLB, jump cache, decoded records, host-physical memory, the map of decoded bytes. Handlers compiled to
 // WebAssembly address all of it with 32-bit numbers that are fixed here; TypeScript sees the same bytes through views.
 
 import { OFFSET, SEGMENT_STRIDE, STATE_SIZE } from "./state.ts";
@@ -29,6 +29,8 @@ export const TLB = {
   flags: 20,
   /** The linear page that the entry is about. */
   linear: 24,
+  /** As `writeTag`, for a page that holds decoded code: a store has to look at the map of decoded bytes. */
+  codeTag: 28,
 } as const;
 
 /** Never equal to a page address. */
@@ -117,6 +119,8 @@ export const ENGINE = {
   codeBaseEnd: engine + 28,
   /** Bits of EFLAGS that end the run when an instruction sets them: IF, if an event may wait for it. */
   awaitedFlags: engine + 32,
+  /** Arena address of the map of decoded bytes: one bit for each byte of host-physical memory. */
+  codeMap: engine + 40,
   /** Not 0 after an import found a fault or a VM exit: the handler leaves, with nothing of the instruction done. */
   stopped: engine + 36,
 } as const;
@@ -151,9 +155,22 @@ export function segmentAddress(segment: number): number {
 
 export const ZERO_ADDRESS = STATE_BASE + OFFSET.zero;
 
+/** Where the map of decoded bytes is: behind host-physical memory, whose size is a multiple of 8. */
+export function codeMapBase(ramBytes: number): number {
+  return RAM_BASE + ramBytes;
+}
+
+/** Whoever looks at the map's last byte reads two. */
+const CODE_MAP_END = 1;
+
+/** Bytes of the arena for `ramBytes` of host-physical memory. */
+export function arenaSize(ramBytes: number): number {
+  return codeMapBase(ramBytes) + ramBytes / 8 + CODE_MAP_END;
+}
+
 /** A memory for a processor with `ramBytes` of host-physical memory; it never grows, so views of it stay valid. */
 export function createArena(ramBytes: number): WebAssembly.Memory {
-  const pages = Math.ceil((RAM_BASE + ramBytes) / WASM_PAGE);
+  const pages = Math.ceil(arenaSize(ramBytes) / WASM_PAGE);
   return new WebAssembly.Memory({ initial: pages, maximum: pages });
 }
 

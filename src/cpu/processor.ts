@@ -10,7 +10,7 @@ import { CodeCache } from "./code-cache.ts";
 import type { Fault, Instruction, Platform } from "./context.ts";
 import { type Backend, BOUNDARY, Engine, FAULT, type Stop, webAssembly } from "./engine.ts";
 import { floatInstructions } from "./float.ts";
-import { ARCHITECTURAL_STATE_SIZE, createArena, ENGINE, NO_TAG, RAM_BASE, STATE_BASE } from "./layout.ts";
+import { ARCHITECTURAL_STATE_SIZE, arenaSize, createArena, ENGINE, NO_TAG, RAM_BASE, STATE_BASE } from "./layout.ts";
 import { USER_INSTRUCTIONS } from "./slow.ts";
 import {
   BLOCKING_BY_MOV_SS,
@@ -106,8 +106,8 @@ export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
   /** @throws InputError unless the size is a positive number of whole pages below what the arena can hold */
   constructor(options: ProcessorOptions) {
     const { ramBytes } = options;
-    if (!(ramBytes > 0 && ramBytes % PAGE_SIZE === 0 && ramBytes <= MAX_RAM)) {
-      throw new InputError(`${ramBytes} bytes are not whole pages up to ${MAX_RAM} bytes`, "processor memory");
+    if (!(ramBytes > 0 && ramBytes % PAGE_SIZE === 0 && arenaSize(ramBytes) <= MAX_ARENA)) {
+      throw new InputError(`${ramBytes} bytes are not whole pages, or too many`, "processor memory");
     }
     this.arena = createArena(ramBytes);
     this.#words = new Int32Array(this.arena.buffer);
@@ -118,7 +118,7 @@ export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
     this.#tlb = new Tlb(this.arena);
     this.#code = new CodeCache(this.arena, ramBytes, (page) => this.#tlb.forbidWrites(page));
     this.vmx = new VmxOperation(this);
-    this.#access = new Access(this.arena, this.state, this.#tlb, ramBytes, this.#code.lines, this.dirty, {
+    this.#access = new Access(this.arena, this.state, this.#tlb, ramBytes, this.#code.pages, this.dirty, {
       walk: (linear, access) => walk(this, linear, access),
       fault: (vector, errorCode, address) => this.fault(vector, errorCode, address),
       written: (physical, length) => this.#code.written(physical, length),
@@ -403,7 +403,7 @@ export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
   }
 }
 
-/** WebAssembly addresses are 32 bits; the arena's other parts come first. */
-const MAX_RAM = 2 ** 32 - RAM_BASE - 0x1_0000;
+/** WebAssembly addresses are 32 bits, and its memory is made of pages of 64 KiB. */
+const MAX_ARENA = 2 ** 32 - 0x1_0000;
 /** CD, NW and ET. */
 const CR0_RESET = 0x6000_0010;

@@ -4,8 +4,9 @@
 
 import type { Backend } from "./engine.ts";
 import { enterHandler, handlerTable } from "./handlers.ts";
-import type { Binary, Expr, Handler, Statement, Unary } from "./ir.ts";
+import { type Binary, type Expr, type Handler, ROUTINES, type Routine, type Statement, type Unary } from "./ir.ts";
 import { RECORD } from "./layout.ts";
+import { routines } from "./routines.ts";
 
 /** 32-bit operators on JavaScript numbers from −2^31 to 2^31 − 1. */
 const NARROW: Record<Binary, (a: string, b: string) => string> = {
@@ -124,7 +125,9 @@ function line(statement: Statement, indent: string): string {
     case "loop":
       return `do {\n${statements(statement.body, `${indent}  `)}${indent}} while (${expression(statement.condition)});`;
     case "call":
-      return `v${statement.result} = host.${statement.name}(${statement.args.map(expression).join(", ")}) | 0;`;
+      return `v${statement.result} = calls.${statement.name}(${statement.args.map(expression).join(", ")}) | 0;`;
+    case "return":
+      return `return ${expression(statement.value)};`;
     case "dispatch":
       return `left = ${expression(statement.left)}; return ${expression(statement.record)};`;
     case "enter":
@@ -143,12 +146,20 @@ export function printHandler(handler: Handler): string {
   return `function (v0) { // ${handler.name}\n  let ${declared};\n${statements(handler.body, "  ")}}`;
 }
 
+function printRoutine({ name, locals, body }: Routine): string {
+  const names = locals.map((_, index) => `v${index}`);
+  const parameters = names.splice(0, ROUTINES[name]).join(", ");
+  const declared = names.length === 0 ? "" : `  let ${names.join(", ")};\n`;
+  return `${name}(${parameters}) {\n${declared}${statements(body, "  ")}}`;
+}
+
 /** Runs the handlers as JavaScript. */
 export const javaScript: Backend = (memory, imports) => {
   const source = `"use strict";
 let left = 0;
 const rotl = (a, b) => a << b | a >>> (32 - b & 31);
 const ctz = (a) => a === 0 ? 32 : 31 - Math.clz32(a & -a);
+const calls = { ...host, ${routines().map(printRoutine).join(", ")} };
 const enter = ${printHandler(enterHandler())};
 const handlers = [${[...handlerTable().handlers()].map(printHandler).join(",\n")}];
 return (budget) => {

@@ -1,5 +1,5 @@
 // Part: the software TLB (layout.ts has its format).
-// An entry remembers what one page walk permitted, for one privilege. Its three tags say which accesses may take the fast
+// An entry remembers what one page walk permitted, for one privilege. Its four tags say which accesses may take the fast
 // path at this moment; they come and go with decoded code, clean pages and breakpoints and are set again without a walk,
 // so that whether a walk happens depends on the guest only. The metadata is part of the saved state, the tags are not.
 
@@ -32,6 +32,7 @@ const READ_TAG = TLB.readTag >> 2;
 const WRITE_TAG = TLB.writeTag >> 2;
 const EXECUTE_TAG = TLB.executeTag >> 2;
 const ADDEND = TLB.addend >> 2;
+const CODE_TAG = TLB.codeTag >> 2;
 
 export class Tlb implements Snapshotable<TlbState> {
   readonly #words: Uint32Array;
@@ -78,6 +79,11 @@ export class Tlb implements Snapshotable<TlbState> {
     this.#words[index + WRITE_TAG] = this.#words[index + LINEAR] as number;
   }
 
+  /** For a page that holds decoded code. */
+  permitWriteBesideCode(index: number): void {
+    this.#words[index + CODE_TAG] = this.#words[index + LINEAR] as number;
+  }
+
   permitExecute(index: number): void {
     this.#words[index + EXECUTE_TAG] = this.#words[index + LINEAR] as number;
   }
@@ -119,7 +125,7 @@ export class Tlb implements Snapshotable<TlbState> {
   forbidWrites(physical = -1): void {
     for (let position = 0; position < this.#count; position++) {
       const index = slotIndex(this.#filled[position] as number);
-      if (physical < 0 || this.#words[index + PHYSICAL] === physical) this.#words[index + WRITE_TAG] = NO_TAG;
+      if (physical < 0 || this.#words[index + PHYSICAL] === physical) this.#forbidWrite(index);
     }
   }
 
@@ -128,8 +134,13 @@ export class Tlb implements Snapshotable<TlbState> {
     for (let position = 0; position < this.#count; position++) {
       const index = slotIndex(this.#filled[position] as number);
       this.#words[index + READ_TAG] = NO_TAG;
-      this.#words[index + WRITE_TAG] = NO_TAG;
+      this.#forbidWrite(index);
     }
+  }
+
+  #forbidWrite(index: number): void {
+    this.#words[index + WRITE_TAG] = NO_TAG;
+    this.#words[index + CODE_TAG] = NO_TAG;
   }
 
   save(): TlbState {
@@ -154,7 +165,7 @@ export class Tlb implements Snapshotable<TlbState> {
 
   #untag(index: number): void {
     this.#words[index + READ_TAG] = NO_TAG;
-    this.#words[index + WRITE_TAG] = NO_TAG;
+    this.#forbidWrite(index);
     this.#words[index + EXECUTE_TAG] = NO_TAG;
   }
 

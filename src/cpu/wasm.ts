@@ -3,8 +3,19 @@
 // ends in a tail call of the next record's handler, so that no loop stands between two instructions.
 
 import type { HandlerTable } from "./handlers.ts";
-import { type Expr, type Handler, IMPORT_NAMES, IMPORTS, type ImportName, type Statement, type Type } from "./ir.ts";
+import {
+  type CallName,
+  type Expr,
+  type Handler,
+  IMPORT_NAMES,
+  IMPORTS,
+  ROUTINES,
+  type RoutineName,
+  type Statement,
+  type Type,
+} from "./ir.ts";
 import { RECORD } from "./layout.ts";
+import { routines } from "./routines.ts";
 
 const VALUE_TYPE: Record<Type, number> = { i32: 0x7f, i64: 0x7e };
 
@@ -130,9 +141,10 @@ class Bytes {
   }
 }
 
-/** Index of each import and of `enter`, which is the first function of the module's own. */
-const importIndex = new Map<ImportName, number>(IMPORT_NAMES.map((name, index) => [name, index]));
-const ENTER_INDEX = IMPORT_NAMES.length;
+/** Index of each import and routine; then comes `enter`, then the handlers. */
+const ROUTINE_NAMES = Object.keys(ROUTINES) as RoutineName[];
+const callIndex = new Map<CallName, number>([...IMPORT_NAMES, ...ROUTINE_NAMES].map((name, index) => [name, index]));
+const ENTER_INDEX = callIndex.size;
 /** Type 0 is a handler, type 1 `enter` and `run`; type 2 + n takes n numbers. */
 const HANDLER_TYPE = 0;
 const ENTER_TYPE = 1;
@@ -180,7 +192,8 @@ export function emitModule(enter: Handler, table: HandlerTable): Uint8Array {
   });
   // The types of the functions
   bytes.section(3, () => {
-    bytes.unsigned(1 + size);
+    bytes.unsigned(ROUTINE_NAMES.length + 1 + size);
+    for (const name of ROUTINE_NAMES) bytes.unsigned(IMPORT_TYPES + ROUTINES[name]);
     bytes.unsigned(ENTER_TYPE);
     for (let index = 0; index < size; index++) bytes.unsigned(HANDLER_TYPE);
   });
@@ -211,8 +224,9 @@ export function emitModule(enter: Handler, table: HandlerTable): Uint8Array {
   });
   // Code
   bytes.section(10, () => {
-    bytes.unsigned(1 + size);
-    emitter.emit(enter, 1);
+    bytes.unsigned(ROUTINE_NAMES.length + 1 + size);
+    for (const routine of routines()) emitter.emit(routine, ROUTINES[routine.name]);
+    emitter.emitEnter(enter);
     for (const handler of table.handlers()) emitter.emit(handler, 2);
   });
   return bytes.view();
@@ -227,12 +241,18 @@ class FunctionEmitter {
     this.bytes = bytes;
   }
 
-  emit({ locals, body }: Handler, parameters: 1 | 2): void {
+  emitEnter(enter: Handler): void {
+    this.#shift = 1;
+    this.emit(enter, 2);
+    this.#shift = 0;
+  }
+
+  /** @param parameters how many of the locals are parameters */
+  emit({ locals, body }: Pick<Handler, "locals" | "body">, parameters: number): void {
     const { bytes } = this;
-    this.#shift = 2 - parameters;
     bytes.sized(() => {
-      bytes.unsigned(locals.length - 2);
-      for (let index = 2; index < locals.length; index++) {
+      bytes.unsigned(locals.length - parameters);
+      for (let index = parameters; index < locals.length; index++) {
         bytes.unsigned(1);
         bytes.byte(VALUE_TYPE[locals[index] as Type]);
       }
@@ -281,7 +301,7 @@ class FunctionEmitter {
       case "call":
         for (const argument of statement.args) this.#expression(argument);
         bytes.byte(0x10);
-        bytes.unsigned(importIndex.get(statement.name) as number);
+        bytes.unsigned(callIndex.get(statement.name) as number);
         if (statement.result < 0) bytes.byte(0x1a);
         else this.#local(0x21, statement.result);
         return;
@@ -299,6 +319,10 @@ class FunctionEmitter {
         this.#expression(statement.left);
         bytes.byte(0x12); // return_call
         bytes.unsigned(ENTER_INDEX);
+        return;
+      case "return":
+        this.#expression(statement.value);
+        bytes.byte(0x0f);
         return;
       case "leave":
         bytes.byte(0x41);

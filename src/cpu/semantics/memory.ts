@@ -1,6 +1,6 @@
 // Part: memory as handlers reach it: segment checks and the fast path of the software TLB, inline in every handler.
 
-import { type Builder, type Expr, type ImportName, i32, type Width } from "../ir.ts";
+import { type Builder, type CallName, type Expr, i32, type Width } from "../ir.ts";
 import { ENGINE, TLB, TLB_ENTRIES, TLB_STRIDE } from "../layout.ts";
 import { AR_UNUSABLE } from "../state.ts";
 
@@ -22,6 +22,11 @@ const TLB_STRIDE_BITS = 31 - Math.clz32(TLB_STRIDE);
 /** Shifts a linear address so that its page number counts TLB entries. */
 const TLB_SHIFT = 12 - TLB_STRIDE_BITS;
 const TLB_INDEX_MASK = (TLB_ENTRIES - 1) << TLB_STRIDE_BITS;
+
+/** Arena address of the TLB entry that `linear` can be in. */
+export function tlbEntry(b: Builder, linear: Expr): Expr {
+  return b.let(linear.shrU(TLB_SHIFT).and(TLB_INDEX_MASK).add(i32(0).load(32, ENGINE.tlb)));
+}
 
 /** Builds the memory accesses of one handler. */
 export class MemoryContext {
@@ -60,14 +65,14 @@ export class MemoryContext {
 
   // Memory by linear address.
 
-  call(name: ImportName, args: Expr[]): Expr {
+  call(name: CallName, args: Expr[]): Expr {
     this.leftFastPath ??= this.b.local("i32");
     this.b.assign(this.leftFastPath, i32(1));
     return this.b.call(name, [...args, this.b.record, this.b.left]);
   }
 
   #tlbEntry(linear: Expr): Expr {
-    return this.let(linear.shrU(TLB_SHIFT).and(TLB_INDEX_MASK).add(this.word(ENGINE.tlb)));
+    return tlbEntry(this.b, linear);
   }
 
   /** Whether no byte of the access leaves the page that the tag names. */
@@ -104,7 +109,7 @@ export class MemoryContext {
     this.b.if(
       this.#hits(linear, width, entry.load(32, TLB.writeTag)),
       () => this.b.store(width, linear.add(entry.load(32, TLB.addend)), stored),
-      () => this.call("write", [linear, i32(width / 8), stored]),
+      () => this.call("store", [linear, i32(width / 8), stored]),
     );
   }
 
@@ -120,7 +125,7 @@ export class MemoryContext {
         this.b.assign(place, linear.add(entry.load(32, TLB.addend)));
         this.b.assign(value, place.load(width));
       },
-      () => this.b.assign(value, this.call("readForWrite", [linear, i32(width / 8)])),
+      () => this.b.assign(value, this.call("loadForStore", [linear, i32(width / 8)])),
     );
     return {
       value,
@@ -129,7 +134,7 @@ export class MemoryContext {
         this.b.if(
           place,
           () => this.b.store(width, place, stored),
-          () => this.call("write", [linear, i32(width / 8), stored]),
+          () => this.call("store", [linear, i32(width / 8), stored]),
         );
       },
     };

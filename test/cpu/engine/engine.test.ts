@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { PAGE_FAULT } from "../../../src/cpu/context.ts";
 import { BOUNDARY, FAULT } from "../../../src/cpu/engine.ts";
-import { EAX, EBX, ECX, ESI } from "../../../src/cpu/state.ts";
+import { EAX, EBX, ECX, EDX, ESI } from "../../../src/cpu/state.ts";
 import {
   bareProcessor,
   CODE,
@@ -31,6 +31,23 @@ describe("a run", () => {
       expect(processor.retired).toBe(budget);
       expect(processor.state.gpr(EAX)).toBe(Math.ceil(budget / 2));
       expect(processor.state.eip).toBe(CODE + (budget % 2));
+    }
+  });
+
+  test("stops between a comparison and its jump, and goes on from there", () => {
+    for (const piece of [1, 2, 3, 5, 60]) {
+      const processor = bareProcessor();
+      // L: CMP EAX, 3; JNE M; NOP; M: INC EAX; JMP L
+      load(processor, CODE, 0x83, 0xf8, 0x03, 0x75, 0x01, 0x90, INC_EAX, 0xeb, 0xf7);
+      const places = new Set<number>();
+      while (processor.retired < 60) {
+        processor.execute(piece);
+        places.add(processor.state.eip - CODE);
+      }
+      // Four instructions a round, five where EAX is 3.
+      expect(processor.state.gpr(EAX)).toBe(15);
+      expect(processor.state.eip).toBe(CODE + 7);
+      if (piece === 1) expect([...places].sort()).toEqual([0, 3, 5, 6, 7]);
     }
   });
 
@@ -84,6 +101,64 @@ describe("code that is written to", () => {
     processor.execute(2);
     expect(processor.state.gpr(EAX)).toBe(1);
     expect(processor.state.gpr(ECX)).toBe(2);
+  });
+
+  test("is executed as written when the store is the instruction before, in the same handler", () => {
+    const processor = bareProcessor();
+    // MOV [EBX], EAX; ADD ECX, 1; INC EAX three times
+    load(processor, CODE, 0x89, 0x03, 0x83, 0xc1, 0x01, INC_EAX, INC_EAX, INC_EAX);
+    processor.state.setGpr(EBX, 0x5000);
+    processor.execute(5);
+    expect(processor.state.gpr(ECX)).toBe(1);
+    processor.state.eip = CODE;
+    processor.state.setGpr(EBX, CODE + 4);
+    // ADD ECX, 7; INC ECX three times
+    processor.state.setGpr(EAX, 0x4141_4107);
+    processor.execute(5);
+    expect(processor.state.gpr(ECX)).toBe(1 + 7 + 3);
+    expect(processor.state.gpr(EAX)).toBe(0x4141_4107);
+  });
+
+  test("is executed as written when a page walk for the instruction before changes it", () => {
+    const processor = bareProcessor();
+    enablePaging(processor);
+    // MOV EAX, [EBX]; ADD EAX, 900h. The second one lies in the page table entry of what the first one reads.
+    const code = pageTableEntry(0x9_0000) - 2;
+    load(processor, code, 0x8b, 0x03, 0x05, 0x00, 0x09, 0x00, 0x00);
+    processor.state.eip = code;
+    processor.state.setGpr(EBX, 0x9_0000);
+    processor.memory.store32(0x9_0000, 0x1000_0000);
+    processor.execute(2);
+    // With the accessed flag, 20h, its opcode is that of AND EAX, 900h.
+    expect(processor.memory.load8(code + 2)).toBe(0x25);
+    expect(processor.state.gpr(EAX)).toBe(0);
+  });
+
+  test("is a comparison whose jump changes under it", () => {
+    const processor = bareProcessor();
+    // L: CMP EAX, ECX; JE M; INC EBX; M: JMP L
+    load(processor, CODE, 0x39, 0xc8, 0x74, 0x01, INC_EBX, 0xeb, 0xf9);
+    processor.execute(30);
+    expect(processor.state.gpr(EBX)).toBe(0);
+    // JNE M
+    load(processor, CODE + 2, 0x75);
+    processor.execute(40);
+    expect(processor.state.gpr(EBX)).toBe(10);
+    // CMP EAX, EDX: with EDX not 0 the jump is taken.
+    load(processor, CODE + 1, 0xd0);
+    processor.state.setGpr(EDX, 1);
+    processor.execute(30);
+    expect(processor.state.gpr(EBX)).toBe(10);
+  });
+
+  test("may have data between its instructions", () => {
+    const processor = bareProcessor();
+    // L: INC DWORD [CODE + 8]; JMP M; (data); M: INC EAX; JMP L
+    load(processor, CODE, 0xff, 0x05, 0x08, 0x10, 0, 0, 0xeb, 0x04, 0, 0, 0, 0, INC_EAX, 0xeb, 0xf1);
+    processor.execute(4 * 0x123);
+    expect(processor.state.gpr(EAX)).toBe(0x123);
+    expect(processor.memory.load32(CODE + 8)).toBe(0x123);
+    expect(processor.dirty[CODE >> 12]).toBe(1);
   });
 
   test("is found again after a store from outside of the processor", () => {
