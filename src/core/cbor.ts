@@ -12,6 +12,7 @@ const TEXT = 0x60;
 export const ARRAY = 0x80;
 const MAP = 0xa0;
 const TAG = 0xc0;
+const SIMPLE = 0xe0;
 export const FALSE = 0xf4;
 export const TRUE = 0xf5;
 export const NULL = 0xf6;
@@ -205,35 +206,34 @@ export class CborWriter {
  * @throws InputError on what is not well-formed, or not of the subset that traces use
  */
 export function itemEnd(bytes: Uint8Array, start: number): number {
-  // Items still to come at each open level, innermost last.
-  const open: number[] = [1];
-  const isMap: boolean[] = [false];
+  // Items still to come in the innermost array or map, and of those around it.
+  let left = 1;
+  let isMap = false;
+  const around: { left: number; isMap: boolean }[] = [];
   let position = start;
-  while (open.length > 0) {
-    const level = open.length - 1;
-    if (open[level] === 0) {
-      open.pop();
-      isMap.pop();
-      continue;
+  for (;;) {
+    while (left === 0) {
+      const outer = around.pop();
+      if (outer === undefined) return position;
+      left = outer.left;
+      isMap = outer.isMap;
     }
     // Of a map an even number of items is left when the next one is a key.
-    const isKey = isMap[level] === true && open[level]! % 2 === 0;
-    open[level]! -= 1;
+    const isKey = isMap && left % 2 === 0;
+    left--;
     const initial = bytes[position++];
     if (initial === undefined) return -1;
     const major = initial & 0xe0;
     const information = initial & 0x1f;
     if (isKey && major !== TEXT) throw new InputError("a map key that is not text", `offset ${position - 1}`);
-    if (major === 0xe0) {
-      if (initial === FALSE || initial === TRUE || initial === NULL) continue;
+    const known = major === SIMPLE ? initial === FALSE || initial === TRUE || initial === NULL : major !== TAG;
+    if (!known || (information > 27 && major !== SIMPLE)) {
       throw new InputError(`the byte 0x${initial.toString(16)} begins no item of a trace`, `offset ${position - 1}`);
     }
-    if (information > 27 || major === TAG) {
-      throw new InputError(`the byte 0x${initial.toString(16)} begins no item of a trace`, `offset ${position - 1}`);
-    }
+    if (major === SIMPLE) continue;
     let argument = information;
-    if (information > 23) {
-      const length = 1 << (information - 24);
+    if (information >= SHORT) {
+      const length = 1 << (information - SHORT);
       if (position + length > bytes.length) return -1;
       argument = 0;
       for (let index = 0; index < length; index++) argument = argument * 256 + bytes[position++]!;
@@ -244,10 +244,10 @@ export function itemEnd(bytes: Uint8Array, start: number): number {
     } else if (major === ARRAY || major === MAP) {
       // Each item takes a byte at least, so a count beyond what is left means that the input ends before the item.
       if (argument > bytes.length - position) return -1;
-      if (open.length >= MAX_DEPTH) throw new InputError("nested too deeply for a trace", `offset ${position}`);
-      open.push(major === MAP ? 2 * argument : argument);
-      isMap.push(major === MAP);
+      if (around.length + 1 >= MAX_DEPTH) throw new InputError("nested too deeply for a trace", `offset ${position}`);
+      around.push({ left, isMap });
+      left = major === MAP ? 2 * argument : argument;
+      isMap = major === MAP;
     }
   }
-  return position;
 }

@@ -1,7 +1,7 @@
 // Part: replay. The machine of a trace is built again and runs; each event it gives is compared with the recorded one as it happens, and the
 // digest of its whole state at the end of every chunk. What came from outside is taken from the trace.
 
-import { InputError, NotModelled } from "../core/errors.ts";
+import { InputError } from "../core/errors.ts";
 import { completeConfig, type MachineConfig } from "../machine/config.ts";
 import { type ImageLoader, Images, noImages } from "../machine/images.ts";
 import { Machine, type MachineView } from "../machine/machine.ts";
@@ -12,6 +12,7 @@ import type { EventOf, TraceEvent } from "../trace/events.ts";
 import { type ChunkRecord, equalBytes } from "../trace/format.ts";
 import { Trace } from "../trace/reader.ts";
 import { STOPPED } from "./session.ts";
+import { Stepper } from "./stepper.ts";
 
 /** Where and how a replay left its trace. */
 export interface Divergence {
@@ -45,6 +46,7 @@ class Diverged extends Error {}
 
 export class Replayer {
   readonly machine: Machine;
+  readonly #stepper: Stepper;
   readonly #trace: Trace;
   /** Events of the machine's construction, until they are compared. */
   #early: TraceEvent[] | undefined = [];
@@ -55,7 +57,6 @@ export class Replayer {
   #agreed: TraceEvent | undefined;
   #divergence: Divergence | undefined;
   #finished = false;
-  #notModelled: NotModelled | undefined;
 
   /**
    * @param scenario the one that the trace names
@@ -74,6 +75,7 @@ export class Replayer {
     this.machine = new Machine(config, images, header.seed, (event) => this.#take(event), {
       programs: scenario.programs,
     });
+    this.#stepper = new Stepper(this.machine);
   }
 
   /** Events that agreed so far. */
@@ -97,29 +99,20 @@ export class Replayer {
   }
 
   #step(): void {
-    for (const event of this.#early?.splice(0) ?? []) this.#compare(event);
-    this.#early = undefined;
+    if (this.#early !== undefined) {
+      const early = this.#early;
+      this.#early = undefined;
+      for (const event of early) this.#compare(event);
+    }
     // The recorder's order: it closes a full chunk, then takes input, then lets the machine run.
     if (this.#chunk !== undefined && this.#rows?.atEnd === true) this.#endChunk(this.#chunk);
     this.#type();
-    if (this.#stoppedFromOutside() || !(this.#advance() || this.#inputIsDue())) this.#stop();
-  }
-
-  /** One step of the machine; false when it stopped. */
-  #advance(): boolean {
-    try {
-      return this.machine.step();
-    } catch (error) {
-      if (!(error instanceof NotModelled)) throw error;
-      this.#notModelled = error;
-      return false;
-    }
+    if (this.#stoppedFromOutside() || !(this.#stepper.step() || this.#inputIsDue())) this.#stop();
   }
 
   /** A machine with nothing to do goes on when somebody typed. */
   #inputIsDue(): boolean {
-    if (this.#notModelled !== undefined) return false;
-    return this.#nextInput() !== undefined;
+    return !this.#stepper.stuck && this.#nextInput() !== undefined;
   }
 
   /** The recorded input that is due now. */
@@ -148,7 +141,7 @@ export class Replayer {
     if (this.#chunk !== undefined && this.#rows?.atEnd === true) this.#endChunk(this.#chunk);
     if (this.#chunk === undefined) return;
     const { machine } = this;
-    const reason = this.#stoppedFromOutside() ? STOPPED : (this.#notModelled?.message ?? machine.reason);
+    const reason = this.#stoppedFromOutside() ? STOPPED : this.#stepper.reason;
     this.#compare({ kind: "end", at: machine.now, reason, retired: machine.retired, steps: machine.steps });
     this.#endChunk(this.#chunk);
     const beyond = this.#rows?.next();

@@ -1,7 +1,6 @@
 // Part: one run of a scenario's machine that is recorded. Nothing here is asynchronous: a caller that wants to watch, stop or type
 // calls `run` for a number of steps at a time.
 
-import { NotModelled } from "../core/errors.ts";
 import type { PingerState } from "../devices/net/pinger.ts";
 import { completeConfig } from "../machine/config.ts";
 import { type ImageLoader, Images } from "../machine/images.ts";
@@ -11,6 +10,7 @@ import { type EventKindName, type EventOf, FORMAT_VERSION, type TraceEvent } fro
 import type { TraceHeader } from "../trace/format.ts";
 import { Trace } from "../trace/reader.ts";
 import { TraceWriter } from "../trace/writer.ts";
+import { Stepper } from "./stepper.ts";
 
 /** Events in a chunk unless asked otherwise: some 200 KB, so that a killed recorder loses little and digests cost little. */
 export const CHUNK_EVENTS = 16_384;
@@ -50,11 +50,10 @@ export const STOPPED = "stopped from outside";
 export class Session {
   readonly machine: Machine;
   readonly #scenario: Scenario;
+  readonly #stepper: Stepper;
   readonly #writer: TraceWriter;
   readonly #records: Uint8Array[] = [];
   #closed = false;
-  /** Set when the guest did what ringback does not model: the machine goes no further. */
-  #notModelled: NotModelled | undefined;
   /** The machine's last step found nothing to do; only input gets it going again. */
   #halted = false;
   /** Typed from outside, not yet taken in. */
@@ -87,6 +86,7 @@ export class Session {
     this.machine = new Machine(config, images, seed, (event) => this.#writer.write(event), {
       programs: scenario.programs,
     });
+    this.#stepper = new Stepper(this.machine);
   }
 
   /** Events recorded so far. */
@@ -96,7 +96,7 @@ export class Session {
 
   /** Why the machine stopped; "running" before that. */
   get reason(): string {
-    return this.#notModelled?.message ?? this.machine.reason;
+    return this.#stepper.reason;
   }
 
   /** Types at a domain's console: the machine takes it in before its next step. */
@@ -112,23 +112,13 @@ export class Session {
   run(steps: number): boolean {
     const { machine } = this;
     for (let step = 0; step < steps; step++) {
-      if (this.#notModelled !== undefined) return false;
+      if (this.#stepper.stuck) return false;
       if (this.#writer.full) this.#writer.closeChunk(machine.stateDigest());
       const typed = this.#type();
       if (this.#halted && !typed) return false;
-      this.#halted = !this.#advance();
+      this.#halted = !this.#stepper.step();
     }
     return true;
-  }
-
-  #advance(): boolean {
-    try {
-      return this.machine.step();
-    } catch (error) {
-      if (!(error instanceof NotModelled)) throw error;
-      this.#notModelled = error;
-      return false;
-    }
   }
 
   /** Closes the trace and judges the run. @param stopped {@link STOPPED} when the machine could have gone on */

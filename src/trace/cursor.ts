@@ -74,8 +74,7 @@ export class RowCursor {
     if (this.atEnd || event.at < this.#time) return false;
     this.#writer.clear();
     this.#writer.write(event);
-    const bytes = this.#writer.view();
-    if (this.#startsWith(bytes)) this.#at += bytes.length;
+    if (this.#isWritten()) this.#at += this.#writer.length;
     else {
       // A row may be encoded at more length than ours and say the same.
       const recorded = this.next();
@@ -87,8 +86,12 @@ export class RowCursor {
     return true;
   }
 
-  #startsWith(bytes: Uint8Array): boolean {
-    for (let index = 0; index < bytes.length; index++) if (this.#rows[this.#at + index] !== bytes[index]) return false;
+  /** Whether the next row is the one just written, byte for byte. */
+  #isWritten(): boolean {
+    const { bytes, length } = this.#writer;
+    const rows = this.#rows;
+    const at = this.#at;
+    for (let index = 0; index < length; index++) if (rows[at + index] !== bytes[index]) return false;
     return true;
   }
 }

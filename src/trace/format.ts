@@ -59,6 +59,8 @@ export interface ChunkRecord {
   readonly toNs: number;
   /** Digest of the machine's whole state behind its last event. */
   readonly stateDigest: Uint8Array;
+  /** The array of its rows as it is encoded: a view of the file. */
+  readonly rows: Uint8Array;
   /** Where the record lies in the file. */
   readonly offset: number;
   readonly length: number;

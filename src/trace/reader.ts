@@ -2,7 +2,7 @@
 // rows of a chunk only when they are asked for.
 
 import { Decoder } from "cbor-x";
-import { CborWriter, itemEnd } from "../core/cbor.ts";
+import { ARRAY, CborWriter, itemEnd, SHORT } from "../core/cbor.ts";
 import { Sha256, sha256Hex } from "../core/digest.ts";
 import { InputError } from "../core/errors.ts";
 import { decodePlain, type PlainData } from "../core/plain-data.ts";
@@ -47,12 +47,8 @@ interface SealedRecord {
   readonly hash: Uint8Array;
 }
 
-/** The head of an empty array, and how many more items fit into a head of one byte (RFC 8949 section 3). */
-const ARRAY = 0x80;
-const LONGEST_SHORT_ARRAY = 23;
-/** The cell of a chunk that holds its rows, which are most of it: they are decoded when somebody asks for the events. */
+/** The cell of a chunk that holds its rows, which are most of it: it stays encoded until somebody asks for the events. */
 const ROWS = 6;
-const UNREAD: readonly unknown[] = [];
 
 /**
  * How much a search for readable records may read in all, in lengths of the file. One that was damaged by accident takes one or two: its
@@ -107,26 +103,20 @@ export class Trace {
 
   /** @throws InputError on rows that the catalogue does not describe */
   eventsOf(chunk: ChunkRecord): TraceEvent[] {
-    const cells = decoder.decode(this.#bytes.subarray(chunk.offset, chunk.offset + chunk.length)) as unknown[];
-    const rows = cells[ROWS];
-    if (!Array.isArray(rows) || rows.length !== chunk.events) {
-      throw new InputError(`holds no ${chunk.events} rows`, `chunk ${chunk.number}`);
-    }
-    return readRows(rows, chunk.fromNs);
+    this.rowsOf(chunk);
+    return readRows(decoder.decode(chunk.rows) as unknown[], chunk.fromNs);
   }
 
   /**
    * The rows of a chunk as they are encoded, one behind the other.
    * @throws InputError when there are not as many as the chunk says
    */
-  rowsOf(chunk: ChunkRecord): Uint8Array {
-    let at = chunk.offset + 1;
-    for (let cell = 0; cell < ROWS; cell++) at = itemEnd(this.#bytes, at);
+  rowsOf({ number, events, rows }: ChunkRecord): Uint8Array {
     const head = new CborWriter();
-    head.array(chunk.events);
-    const isSo = head.view().every((byte, index) => this.#bytes[at + index] === byte);
-    if (!isSo) throw new InputError(`holds no ${chunk.events} rows`, `chunk ${chunk.number}`);
-    return this.#bytes.subarray(at + head.length, itemEnd(this.#bytes, at));
+    head.array(events);
+    const isSo = head.view().every((byte, index) => rows[index] === byte);
+    if (!isSo) throw new InputError(`holds no ${events} rows`, `chunk ${number}`);
+    return rows.subarray(head.length);
   }
 }
 
@@ -176,35 +166,41 @@ function checkedHeader(value: PlainData, name: string): TraceHeader {
 
 /** The record at `offset` with its hash checked, or what is wrong with it. */
 function readRecord(bytes: Uint8Array, offset: number): SealedRecord | string {
-  let end: number;
+  let ends: readonly number[] | undefined;
   try {
-    end = itemEnd(bytes, offset);
+    ends = cellEnds(bytes, offset);
   } catch (error) {
     if (error instanceof InputError) return error.message;
     throw error;
   }
+  if (ends === undefined) return "it is not an array";
+  const end = ends.at(-1) ?? offset + 1;
   if (end < 0) return ENDS_INSIDE;
   const sealed = end - SEALED_BYTES;
   if (sealed <= offset || bytes[sealed] !== 0x58 || bytes[sealed + 1] !== HASH_BYTES) return "it has no hash";
   const hash = bytes.slice(end - HASH_BYTES, end);
   if (!equalBytes(new Sha256().update(bytes.subarray(offset, sealed)).digest(), hash)) return "its hash does not match";
-  const cells = cellsOf(bytes, offset);
-  if (cells === undefined) return "it is not an array";
+  const cells = ends.map((cellEnd, cell) => {
+    const encoded = bytes.subarray(ends[cell - 1] ?? offset + 1, cellEnd);
+    return cell === ROWS ? encoded : decodeItem(encoded);
+  });
   return { cells, offset, length: end - offset, hash };
 }
 
-/** The cells of a record that is well-formed; undefined when it is no array, or a longer one than any record is. */
-function cellsOf(bytes: Uint8Array, offset: number): unknown[] | undefined {
+/**
+ * Where each cell of a record ends; the last one at −1 when the file ends inside it. Undefined when there is no array, or a longer one than any
+ * record is.
+ * @throws InputError on a cell that is not well-formed
+ */
+function cellEnds(bytes: Uint8Array, offset: number): number[] | undefined {
   const count = bytes[offset]! - ARRAY;
-  if (count < 0 || count > LONGEST_SHORT_ARRAY) return undefined;
-  const cells: unknown[] = [];
-  for (let at = offset + 1; cells.length < count; ) {
-    const end = itemEnd(bytes, at);
-    const isRows = cells.length === ROWS && (bytes[at]! & 0xe0) === ARRAY;
-    cells.push(isRows ? UNREAD : decoder.decode(bytes.subarray(at, end)));
-    at = end;
+  if (!(count >= 0 && count < SHORT)) return undefined;
+  const ends: number[] = [];
+  for (let at = offset + 1; ends.length < count && at >= 0; ) {
+    at = itemEnd(bytes, at);
+    ends.push(at);
   }
-  return cells;
+  return ends;
 }
 
 function scan(bytes: Uint8Array, header: SealedRecord) {
@@ -267,8 +263,9 @@ function checkedChunk({ cells, offset, length }: SealedRecord): ChunkRecord | un
     typeof cell === "bigint" ? Number(cell) : cell,
   );
   const counts = [number, first, events, fromNs, toNs];
-  const whole = counts.every((value) => Number.isSafeInteger(value)) && Array.isArray(rows) && cells.length === 10;
-  if (!whole || !(stateDigest instanceof Uint8Array)) return undefined;
+  const whole = counts.every((value) => Number.isSafeInteger(value)) && cells.length === 10;
+  if (!whole || !(stateDigest instanceof Uint8Array) || !(rows instanceof Uint8Array)) return undefined;
+  if ((rows[0]! & 0xe0) !== ARRAY) return undefined;
   const [n, f, e, from, to] = counts as [number, number, number, number, number];
   return {
     number: n,
@@ -277,6 +274,7 @@ function checkedChunk({ cells, offset, length }: SealedRecord): ChunkRecord | un
     fromNs: from,
     toNs: to,
     stateDigest: new Uint8Array(stateDigest),
+    rows,
     offset,
     length,
   };

@@ -23,7 +23,7 @@ function encoded(events: readonly TraceEvent[]): Uint8Array {
 function cursor(rows = encoded(EVENTS), events = EVENTS): RowCursor {
   const chunk: ChunkRecord = {
     ...{ number: 0, first: 0, events: events.length, fromNs: FROM_NS, toNs: 140 },
-    ...{ stateDigest: new Uint8Array(16), offset: 0, length: rows.length },
+    ...{ stateDigest: new Uint8Array(16), rows, offset: 0, length: rows.length },
   };
   return new RowCursor({ rowsOf: () => rows, eventsOf: () => [...events] }, chunk);
 }
