@@ -27,6 +27,12 @@ export interface BlockRingOptions {
   readonly faults: ReadonlySet<VbdFault>;
 }
 
+/** A slot's request, and its segments as the catalogue lists them. */
+interface Decoded {
+  readonly request: Request;
+  readonly segments: readonly number[];
+}
+
 export interface BlockRingState {
   protocol: string;
   /** Handles of the ring's pages. */
@@ -37,6 +43,8 @@ export interface BlockRingState {
 export class BlockRing {
   readonly #options: BlockRingOptions;
   readonly #ring: ObservedRing;
+  /** Slots that were decoded in this visit. No guest runs meanwhile: what the observer saw is what is fetched. */
+  readonly #decoded = new Map<number, Decoded>();
 
   constructor(options: BlockRingOptions, state?: ObservedRingState) {
     this.#options = options;
@@ -52,16 +60,17 @@ export class BlockRing {
    * @returns false when the front end's index is nonsense: nothing may be believed any more
    */
   take(handle: (request: Request, index: number) => void): boolean {
-    const { protocol, faults } = this.#options;
+    const { faults } = this.#options;
     const count = this.#ring.waiting();
     if (count < 0) return false;
     for (let taken = 0; taken < count; taken++) {
       const index = this.#ring.consumed;
-      let slot = this.#ring.fetch(index);
-      if (faults.has("vbd.double-fetch")) slot = this.#ring.fetch(index);
+      const slot = this.#ring.fetch(index);
+      if (faults.has("vbd.double-fetch")) this.#ring.fetch(index);
       this.#ring.consume();
-      handle(decodeRequest(slot, protocol), index);
+      handle(this.#decode(index, slot).request, index);
     }
+    this.#decoded.clear();
     this.#ring.listen();
     return true;
   }
@@ -90,11 +99,21 @@ export class BlockRing {
     host.emit({ ...event, segments: words(segments) });
   }
 
+  #decode(index: number, slot: Uint8Array): Decoded {
+    let decoded = this.#decoded.get(index);
+    if (decoded === undefined) {
+      const request = decodeRequest(slot, this.#options.protocol);
+      decoded = { request, segments: words(request.segments) };
+      this.#decoded.set(index, decoded);
+    }
+    return decoded;
+  }
+
   #tellRequest(side: number, index: number, slot: Uint8Array): void {
-    const { host, frontDomid, device, protocol } = this.#options;
-    const { operation, id, sector, segments, segmentCount, discardSectors, indirect } = decodeRequest(slot, protocol);
+    const { host, frontDomid, device } = this.#options;
+    const { request, segments: refs } = this.#decode(index, slot);
+    const { operation, id, sector, segments, segmentCount, discardSectors, indirect } = request;
     const [at, domain] = [host.clock.now, frontDomid];
-    const refs = words(segments);
     // Nearly all requests have this shape; spreading what the others have besides costs more than the rest of the event.
     if (segmentCount === segments.length && discardSectors === 0n && indirect === undefined) {
       host.emit({ kind: "blkif-request", at, domain, device, side, index, operation, id, sector, segments: refs });
