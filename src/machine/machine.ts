@@ -335,7 +335,7 @@ export class Machine implements Snapshotable<MachineState> {
   #buildPc(config: DomainConfig, board: BoardConfig, images: Images, xenstore: XenstoreDaemon): void {
     const { name } = config;
     const { clock, hypervisor } = this;
-    const { startDateSeconds } = this.#config;
+    const { faults, startDateSeconds } = this.#config;
     const built = {
       kind: "hvm",
       name,
@@ -355,6 +355,7 @@ export class Machine implements Snapshotable<MachineState> {
       startDateSeconds,
       random: this.#random,
       network: this.#network,
+      faults,
     });
     pc.register(name, this.#snapshots);
     this.#pcs.set(name, pc);

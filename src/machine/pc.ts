@@ -8,6 +8,8 @@ import type { RandomStreams } from "../core/random.ts";
 import type { Snapshotable, SnapshotRegistry } from "../core/snapshot.ts";
 import { MIB } from "../core/units.ts";
 import { DeviceModel } from "../devices/device-model/device-model.ts";
+import type { DeviceModelFault } from "../devices/device-model/faults.ts";
+import type { Ne2000Fault } from "../devices/ne2000/faults.ts";
 import { plugIsaCard } from "../devices/ne2000/isa.ts";
 import { Rtl8029Card } from "../devices/ne2000/pci.ts";
 import type { Network } from "../devices/net/network.ts";
@@ -15,6 +17,7 @@ import { firmwareItems } from "../devices/pc/firmware.ts";
 import { PcPlatform } from "../devices/pc/platform.ts";
 import type { Emit } from "../trace/events.ts";
 import type { Domain } from "../xen/domain.ts";
+import type { XenFault } from "../xen/faults.ts";
 import type { XenHypervisor } from "../xen/xen.ts";
 import type { BoardConfig, DomainConfig, NicConfig } from "./config.ts";
 import type { Images } from "./images.ts";
@@ -39,6 +42,8 @@ export interface PcWires {
   readonly startDateSeconds: number;
   readonly random: RandomStreams;
   readonly network: Network;
+  /** Names of faults that are switched on. */
+  readonly faults: readonly string[];
 }
 
 interface Card extends Snapshotable<unknown> {
@@ -111,11 +116,18 @@ export class Pc implements Snapshotable<PcTextState> {
     host.connect(this.platform);
     for (const [index, nic] of (board.nics ?? []).entries())
       this.#plug(cardName(config, index), nic, buses.ports, wires);
-    this.#deviceModel = new DeviceModel(host, buses.ports, buses.mmio);
+    host.setFaults(new Set(wires.faults as readonly XenFault[]));
+    const faults = new Set(wires.faults as readonly DeviceModelFault[]);
+    this.#deviceModel = new DeviceModel(host, buses.ports, buses.mmio, faults);
   }
 
-  #plug(name: string, nic: NicConfig, ports: PortBus, { clock, network, random }: PcWires): void {
-    const wires = { clock, medium: network.card(name), random: random.stream(name) };
+  #plug(name: string, nic: NicConfig, ports: PortBus, { clock, faults, network, random }: PcWires): void {
+    const wires = {
+      clock,
+      medium: network.card(name),
+      random: random.stream(name),
+      faults: new Set(faults as readonly Ne2000Fault[]),
+    };
     if (nic.model === "rtl8029") {
       const plug = (inta: IrqLine) => new Rtl8029Card(name, { ...wires, inta }, nic.address);
       this.#cards.push({ name, card: this.platform.plugPciCard(nic.slot ?? PCI_SLOT, plug) });

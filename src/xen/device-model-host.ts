@@ -8,6 +8,7 @@ import type { Emit } from "../trace/events.ts";
 import { DM_OP_H as D, ERRNO_H as E, SCHED_H, XEN_H } from "./abi/constants.ts";
 import type { DomainServices } from "./backend-host.ts";
 import type { Domain } from "./domain.ts";
+import type { XenFault } from "./faults.ts";
 import { type InterruptControllers, ISA_IRQS, PCI_DEVICES, PCI_LINKS, PCI_PINS, type Platform } from "./platform.ts";
 import type { HypervisorServices } from "./services.ts";
 
@@ -50,6 +51,11 @@ export class DeviceModelHost {
   /** Gives the domain its interrupt controllers, before it runs. */
   connect(controllers: InterruptControllers): void {
     this.#platform.controllers = controllers;
+  }
+
+  /** Has the hypervisor do something wrong for the domain, before it runs. */
+  setFaults(faults: ReadonlySet<XenFault>): void {
+    this.#platform.faults = faults;
   }
 
   /** The controllers' `interruptPending` may have changed: a request ends HLT. */

@@ -3,6 +3,7 @@
 import { MmioBus, PortBus } from "../core/bus.ts";
 import type { Snapshotable } from "../core/snapshot.ts";
 import type { BiosArea, BiosAreaState } from "./bios-area.ts";
+import type { XenFault } from "./faults.ts";
 import type { IoreqServer, IoreqServerState } from "./ioreq.ts";
 
 export const ISA_IRQS = 16;
@@ -54,6 +55,8 @@ export class Platform implements Snapshotable<PlatformState> {
   readonly showsXen: boolean;
   /** The board's; set once, before the domain runs. */
   controllers: InterruptControllers = NO_CONTROLLERS;
+  /** What the hypervisor is to do wrong for this domain; set once, before it runs. */
+  faults: ReadonlySet<XenFault> = new Set();
   /** Undefined until the domain's memory is built. */
   biosArea: BiosArea | undefined = undefined;
 

@@ -20,6 +20,7 @@ import {
   STATE_MASK,
   slotsBetween,
 } from "../../xen/ioreq.ts";
+import type { DeviceModelFault } from "./faults.ts";
 
 const FIELD = IOREQ.layouts.x86_32.offset;
 const CONTROL = FIELD["#control"];
@@ -62,12 +63,14 @@ export class DeviceModel implements Snapshotable<DeviceModelState> {
     pointer: false,
     down: false,
   };
+  readonly #fetchesTwice: boolean;
   #bound: number[] = [];
   #bufferedBound: number;
 
   /** Connects to the domain's event channels. */
-  constructor(host: DeviceModelHost, ports: PortBus, mmio: MmioBus) {
+  constructor(host: DeviceModelHost, ports: PortBus, mmio: MmioBus, faults: ReadonlySet<DeviceModelFault> = new Set()) {
     this.#host = host;
+    this.#fetchesTwice = faults.has("device-model.double-fetch");
     this.#ports = ports;
     this.#mmio = mmio;
     for (let vcpu = 0; vcpu < host.vcpuCount; vcpu++) {
@@ -90,6 +93,7 @@ export class DeviceModel implements Snapshotable<DeviceModelState> {
     const flags = control & ~STATE_MASK;
     ioreqs.store8(at + CONTROL, flags | R.STATE_IOREQ_INPROCESS);
     const refused = refusal(request);
+    if (this.#fetchesTwice) this.#fetch(at, control);
     if (refused === undefined) this.#carryOut(request);
     else request.data = ALL_ONES;
     const answers = request.read && !request.pointer;

@@ -10,6 +10,7 @@ import type { Snapshotable } from "../../core/snapshot.ts";
 import { PREAMBLE_SIZE, parseAddress } from "../net/ethernet.ts";
 import { Mac, type Outcome } from "../net/mac.ts";
 import type { Medium, Station } from "../net/medium.ts";
+import type { Ne2000Faults } from "./faults.ts";
 import { isGroup, multicastBit } from "./filter.ts";
 import { newMemory, promImage } from "./memory.ts";
 import { boundaryMoved, receiveFrame } from "./receive.ts";
@@ -38,6 +39,8 @@ export interface Dp8390Wires {
   readonly random: RandomStream;
   /** The interrupt pin; told of each edge. */
   readonly interrupt: (level: boolean) => void;
+  /** What the card is to do wrong; nothing without it. */
+  readonly faults?: Ne2000Faults;
 }
 
 export const PAGE_SHIFT = 6;
@@ -74,6 +77,7 @@ export class Dp8390 implements Station, Snapshotable<Dp8390Snapshot> {
   readonly name: string;
   readonly #wires: Dp8390Wires;
   readonly #prom: Uint8Array;
+  readonly #faults: Ne2000Faults;
   readonly #mac: Mac;
   readonly #loopback: Alarm;
   readonly #reads: RowMap;
@@ -84,6 +88,7 @@ export class Dp8390 implements Station, Snapshotable<Dp8390Snapshot> {
   constructor(name: string, wires: Dp8390Wires, { address, variant }: Dp8390Options) {
     this.name = name;
     this.#wires = wires;
+    this.#faults = wires.faults ?? new Set();
     this.#prom = promImage(parseAddress(address));
     this.#reads = rowMap("r", variant === "rtl8029");
     this.#writes = rowMap("w", variant === "rtl8029");
@@ -170,7 +175,7 @@ export class Dp8390 implements Station, Snapshotable<Dp8390Snapshot> {
         break;
       case "ISR":
         // Writing a one clears a cause; RST is a status and stays (section 10.3).
-        registers.ISR &= ~value | ISR.RST;
+        registers.ISR &= this.#faults.has("ne2000.acknowledge-drops") ? ISR.RST : ~value | ISR.RST;
         break;
       case "BNRY":
         registers.BNRY = value;
@@ -206,7 +211,7 @@ export class Dp8390 implements Station, Snapshotable<Dp8390Snapshot> {
     if ((control & TCR.ATD) !== 0 && (mode & RCR.AM) !== 0 && frame.length >= 6 && isGroup(frame)) {
       this.#autoDisable(multicastBit(frame));
     }
-    this.#raise(receiveFrame(state, frame, dribbleBits));
+    this.#raise(receiveFrame(state, frame, dribbleBits, this.#faults));
   }
 
   carrierChanged(): void {

@@ -6,6 +6,7 @@
 // packet memory, or a CURR outside it, is a ring without room. A BNRY outside the ring never meets the DMA, as on the chip.
 
 import { checkSequenceIsGood, MIN_FRAME } from "../net/ethernet.ts";
+import type { Ne2000Faults } from "./faults.ts";
 import { isAccepted, isGroup } from "./filter.ts";
 import { END_PAGE, FIRST_PAGE, writeLocal } from "./memory.ts";
 import { DCR, ISR, RCR, type Registers, RSR } from "./registers.ts";
@@ -20,13 +21,25 @@ const TALLY_STOP = 192;
 const TALLY_ATTENTION = 128;
 
 /** The pages that a frame can take now without meeting BNRY; 0 when the ring is none. */
-function freePages({ PSTART, PSTOP, CURR, BNRY }: Registers): number {
-  const isRing = PSTART >= FIRST_PAGE && PSTOP <= END_PAGE && CURR >= PSTART && CURR < PSTOP;
-  if (!isRing) return 0;
-  const pages = PSTOP - PSTART;
+function freePages(registers: Registers, faults: Ne2000Faults): number {
+  const { PSTART, PSTOP, CURR, BNRY } = registers;
+  const isOrdered = PSTART < PSTOP || faults.has("ne2000.order-unchecked");
+  const isInRing = CURR >= PSTART && (CURR < PSTOP || PSTOP <= PSTART);
+  const isRing = PSTART >= FIRST_PAGE && PSTOP <= END_PAGE && isOrdered;
+  if (!isRing || !(isInRing || faults.has("ne2000.curr-unchecked"))) return 0;
+  if (faults.has("ne2000.boundary-walked")) return walkToBoundary(registers);
+  const pages = (PSTOP - PSTART) & 0xff;
   const distance = (BNRY - CURR + pages) % pages;
   const beforeBoundary = BNRY < PSTART || BNRY >= PSTOP || distance === 0 ? pages : distance;
-  return beforeBoundary - 1;
+  return faults.has("ne2000.full-is-empty") ? beforeBoundary : beforeBoundary - 1;
+}
+
+/** The same where BNRY lies in the ring; only the fault of this name uses it. */
+function walkToBoundary(registers: Registers): number {
+  const after = (page: number): number => (page + 1 === registers.PSTOP ? registers.PSTART : page + 1);
+  let free = 0;
+  for (let page = after(registers.CURR); page !== registers.BNRY; page = after(page)) free++;
+  return free;
 }
 
 /** The CPU has taken a frame out of the ring: the overflow's RST goes (section 10.3, ISR.RST) unless the chip is stopped. */
@@ -44,9 +57,10 @@ function tally(registers: Registers, counter: "CNTR0" | "CNTR1" | "CNTR2"): numb
  * A frame from the cable, with its check sequence, while the chip is started and not in loopback. Gives the causes to raise in ISR.
  * @param dribbleBits bits behind the last whole byte; up to five of them on a good frame are no error (section 10.3, RSR.FAE)
  */
-export function receiveFrame(state: Dp8390State, frame: Uint8Array, dribbleBits: number): number {
+export function receiveFrame(state: Dp8390State, frame: Uint8Array, dribbleBits: number, faults: Ne2000Faults): number {
   const { registers } = state;
   const mode = registers.RCR;
+  if (faults.has("ne2000.stalls-when-full") && (registers.RSR & RSR.MPA) !== 0) return 0;
   if (frame.length < ADDRESS_SIZE || !isAccepted(registers, frame)) return 0;
   if (frame.length < MIN_FRAME && (mode & RCR.AR) === 0) return 0;
   const good = checkSequenceIsGood(frame);
@@ -67,19 +81,20 @@ export function receiveFrame(state: Dp8390State, frame: Uint8Array, dribbleBits:
   }
   if (!good && (mode & RCR.SEP) === 0) return causes;
   const pages = Math.ceil((HEADER_SIZE + frame.length) / PAGE_SIZE);
-  if (pages > freePages(registers)) {
+  if (pages > freePages(registers, faults)) {
     registers.RSR |= RSR.MPA;
     return causes | ISR.OVW | ISR.RXE | ISR.RST | tally(registers, "CNTR2");
   }
   if (good) registers.RSR |= RSR.PRX;
-  store(state, frame, pages);
+  store(state, frame, pages, faults);
   return good ? ISR.PRX : causes;
 }
 
-function store({ registers, memory }: Dp8390State, frame: Uint8Array, pages: number): void {
+function store({ registers, memory }: Dp8390State, frame: Uint8Array, pages: number, faults: Ne2000Faults): void {
   const { PSTART, PSTOP, CURR } = registers;
   const last = CURR + pages;
-  const next = last >= PSTOP ? last - (PSTOP - PSTART) : last;
+  const wraps = faults.has("ne2000.next-unwrapped") ? last > PSTOP : last >= PSTOP;
+  const next = wraps ? last - (PSTOP - PSTART) : last;
   const header = [registers.RSR, next, frame.length & 0xff, (frame.length >> 8) & 0xff];
   // Byte order select swaps the bytes of words, except the header's first (section 7.0, storage format for received packets).
   const swap = (registers.DCR & (DCR.WTS | DCR.BOS)) === (DCR.WTS | DCR.BOS) ? 1 : 0;

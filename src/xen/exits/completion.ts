@@ -25,4 +25,5 @@ export function completeIo(host: HypervisorServices, vcpu: Vcpu): void {
   }
   if ((qualification & INPUT) !== 0) mergeInput(host, widthOf(qualification), answer);
   host.skip(vcpu);
+  if (vcpu.domain.platform?.faults.has("xen.io-retired-twice") === true) host.skip(vcpu);
 }

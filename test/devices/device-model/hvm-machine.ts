@@ -5,7 +5,10 @@ import { Clock } from "../../../src/core/clock.ts";
 import { ratio } from "../../../src/core/units.ts";
 import { Processor } from "../../../src/cpu/processor.ts";
 import { DeviceModel } from "../../../src/devices/device-model/device-model.ts";
+import type { DeviceModelFault } from "../../../src/devices/device-model/faults.ts";
 import type { EventOf, TraceEvent } from "../../../src/trace/events.ts";
+import type { DeviceModelHost } from "../../../src/xen/device-model-host.ts";
+import type { XenFault } from "../../../src/xen/faults.ts";
 import { XenHypervisor } from "../../../src/xen/xen.ts";
 
 const MIB = 1024 * 1024;
@@ -29,7 +32,12 @@ export class HvmMachine {
   readonly deviceModel: DeviceModel;
   readonly domid: number;
 
-  constructor(code: readonly number[]) {
+  readonly host: DeviceModelHost;
+
+  constructor(
+    code: readonly number[],
+    faults: { readonly xen?: readonly XenFault[]; readonly deviceModel?: readonly DeviceModelFault[] } = {},
+  ) {
     const { clock } = this;
     this.processor = new Processor({
       ramBytes: 12 * MIB,
@@ -64,12 +72,14 @@ export class HvmMachine {
     });
     this.domid = domain.domid;
     const host = this.hypervisor.deviceModelHost(domain.domid);
+    this.host = host;
+    host.setFaults(new Set(faults.xen));
     const ports = new PortBus();
     const mmio = new MmioBus();
     ports.register(PORT, 32, this.#device("outer", PORT));
     mmio.register(MMIO, 0x8000, this.#device("memory", MMIO));
     host.inHypervisor.ports.register(INNER_PORT, 4, this.#device("inner", INNER_PORT));
-    this.deviceModel = new DeviceModel(host, ports, mmio);
+    this.deviceModel = new DeviceModel(host, ports, mmio, new Set(faults.deviceModel));
   }
 
   #device(name: string, first: number) {

@@ -5,6 +5,7 @@ import { Clock } from "../../../src/core/clock.ts";
 import { IrqLine } from "../../../src/core/irq.ts";
 import { RandomStreams } from "../../../src/core/random.ts";
 import type { Dp8390 } from "../../../src/devices/ne2000/dp8390.ts";
+import type { Ne2000Fault } from "../../../src/devices/ne2000/faults.ts";
 import { plugIsaCard } from "../../../src/devices/ne2000/isa.ts";
 import { Link, type LinkOptions, TEN_MEGABIT } from "../../../src/devices/net/link.ts";
 import type { TraceEvent } from "../../../src/trace/events.ts";
@@ -56,13 +57,13 @@ export class Bench {
   readonly seen: Uint8Array[] = [];
   onCarrier: () => void = () => {};
 
-  constructor(options: LinkOptions = TEN_MEGABIT) {
+  constructor(options: LinkOptions = TEN_MEGABIT, faults: readonly Ne2000Fault[] = []) {
     const { clock, random, ports, irq } = this;
     const wires = { clock, random: random.stream("link"), emit: (event: TraceEvent) => this.events.push(event) };
     this.link = new Link("cable", wires, options);
     this.chip = plugIsaCard(
       "ne2000",
-      { clock, ports, irq, medium: this.link.ends[0], random: random.stream("card") },
+      { clock, ports, irq, medium: this.link.ends[0], random: random.stream("card"), faults: new Set(faults) },
       BASE,
       ADDRESS,
     );
