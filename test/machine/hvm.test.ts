@@ -99,19 +99,21 @@ describe("two PCs on one LAN", () => {
 });
 
 describe("a guest in an HVM domain", () => {
+  const config: MachineConfig = {
+    domains: [
+      {
+        name: "pc",
+        kernel: "guest",
+        memoryMiB: 2,
+        board: { kind: "pc", showsXen: true, xenPlatform: true },
+      },
+    ],
+    timeLimitNs: NS_PER_SECOND,
+  };
+  const images = new Images({ guest: { guest: "hvm-interrupts" } }, load);
+
   it("is woken from HLT by timers through each controller, and by events through each kind of callback", () => {
-    const config: MachineConfig = {
-      domains: [
-        {
-          name: "pc",
-          kernel: "guest",
-          memoryMiB: 2,
-          board: { kind: "pc", showsXen: true, xenPlatform: true },
-        },
-      ],
-      timeLimitNs: NS_PER_SECOND,
-    };
-    const { machine, of } = start(config, new Images({ guest: { guest: "hvm-interrupts" } }, load));
+    const { machine, of } = start(config, images);
     while (machine.step());
     expect(machine.serial("pc").replaceAll("\r", "").trimEnd().split("\n")).toEqual([
       "PIT by the 8259 pair: 3 interrupts",
@@ -138,6 +140,10 @@ describe("a guest in an HVM domain", () => {
     expect(levels("dom1 irq 5")).toEqual(thrice);
     expect(levels("dom1 irq 10")).toEqual([...thrice, ...thrice]);
     expect(levels("dom1 gsi 24")).toEqual([...thrice, ...thrice]);
+  });
+
+  it("is woken all the same after a snapshot", () => {
+    for (const stop of [200, 400, 600]) goesOn(config, images, stop, 200);
   });
 });
 
@@ -182,6 +188,28 @@ describe("a PC that resets itself", () => {
   it("starts again just so after a snapshot", () => {
     goesOn(resettingPc("restart"), resettingImages(PORT_92), 12, 8);
   });
+});
+
+/** OUT of a byte's value to a port. */
+const out = (port: number, value: number): number[] => [0x66, 0xba, port & 0xff, port >>> 8, 0xb0, value, 0xee];
+/** Selects the host bridge's PAM0 to PAM2, and writes PAM1: C0000h to C7FFFh. */
+const pam1 = (value: number): number[] => [
+  ...[0xb8, 0x58, 0x00, 0x00, 0x80, 0x66, 0xba, 0xf8, 0x0c, 0xef],
+  ...out(0xcfe, value),
+];
+const store = (letter: string): number[] => [0xc6, 0x05, 0x00, 0x00, 0x0c, 0x00, letter.charCodeAt(0)];
+/** MOV AL, [C0000]; OUT 402h, AL */
+const show = [0xa0, 0x00, 0x00, 0x0c, 0x00, 0x66, 0xba, 0x02, 0x04, 0xee];
+
+it("a PC's memory attributes decide what each access between C0000h and FFFFFh reaches", () => {
+  const code = [
+    ...[store("r"), show, pam1(0x22), store("w"), show, pam1(0x11), show, store("x"), show, pam1(0x00), show].flat(),
+    ...[...pam1(0x33), ...show, 0xfa, 0xf4],
+  ];
+  const config: MachineConfig = { domains: [{ name: "pc", kernel: "guest", memoryMiB: 2, board: { kind: "pc" } }] };
+  const { machine } = start(config, new Images({ guest: { build: () => pvhKernel(code) } }, load));
+  while (machine.step());
+  expect(machine.debugConsole("pc")).toBe("r\xffww\xffw");
 });
 
 const SEABIOS: MachineConfig = {

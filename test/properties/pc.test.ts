@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import type { AccessWidth } from "../../src/core/bus.ts";
 import { sha256Hex } from "../../src/core/digest.ts";
 import { decodeSnapshot, encodeSnapshot } from "../../src/core/snapshot.ts";
-import { BOARD } from "../../src/devices/pc/board.ts";
+import { BOARD, type BoardKind } from "../../src/devices/pc/board.ts";
 import { Rig } from "../devices/pc/rig.ts";
 
 type Action =
@@ -14,6 +14,9 @@ type Action =
   | { kind: "out"; address: number; width: AccessWidth; value: number; memory: boolean }
   | { kind: "pass"; nanoseconds: number }
   | { kind: "irq"; irq: number; level: boolean }
+  | { kind: "intx"; device: number; intx: number; level: boolean }
+  | { kind: "callback"; gsi: number; level: boolean }
+  | { kind: "vector"; vector: number }
   | { kind: "acknowledge" }
   | { kind: "key"; codes: number[] }
   | { kind: "serial"; bytes: Uint8Array };
@@ -83,6 +86,27 @@ const action: fc.Arbitrary<Action> = fc.oneof(
       level: fc.boolean(),
     }),
   },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant("intx" as const),
+      device: fc.integer({ min: 0, max: 31 }),
+      intx: fc.integer({ min: 0, max: 3 }),
+      level: fc.boolean(),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant("callback" as const),
+      gsi: fc.integer({ min: 0, max: 255 }),
+      level: fc.boolean(),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant("vector" as const), vector: fc.integer({ min: 0, max: 255 }) }),
+  },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("acknowledge" as const) }) },
   {
     weight: 1,
@@ -111,6 +135,14 @@ function perform(rig: Rig, step: Action): number {
     case "irq":
       rig.platform.setIsaIrqLevel(step.irq, step.level);
       return 0;
+    case "intx":
+      rig.platform.setPciIntxLevel(step.device, step.intx, step.level);
+      return 0;
+    case "callback":
+      rig.platform.setCallbackLevel(step.gsi, step.level);
+      return 0;
+    case "vector":
+      return rig.platform.requestVector(step.vector) ? 1 : 0;
     case "acknowledge":
       return rig.platform.interruptPending ? rig.platform.acknowledgeInterrupt() : -1;
     case "key":
@@ -122,13 +154,23 @@ function perform(rig: Rig, step: Action): number {
 
 const digest = (rig: Rig): string => sha256Hex(encodeSnapshot(rig.snapshots.save()));
 
+const rigOf = (kind: BoardKind): Rig => new Rig({ kind, xenPlatform: kind === "pc" });
+
+/** Parts that a reset does not take back: time goes on. */
+const KEPT: readonly string[] = ["clock", "pc rtc", "pc piix4 pm"];
+const resettable = (rig: Rig): readonly (readonly [string, string])[] =>
+  rig.snapshots
+    .save()
+    .parts.filter(({ name }) => !KEPT.includes(name))
+    .map((part) => [part.name, sha256Hex(encodeSnapshot({ parts: [part] }))]);
+
 const boards = fc.constantFrom("pc" as const, "isapc" as const);
 
 describe("the PC platform", () => {
   test("answers any sequence of accesses with values of their width", () => {
     fc.assert(
       fc.property(boards, fc.array(action, { maxLength: 200 }), (kind, actions) => {
-        const rig = new Rig({ kind });
+        const rig = rigOf(kind);
         for (const step of actions) {
           const value = perform(rig, step);
           if (step.kind === "in") {
@@ -142,6 +184,20 @@ describe("the PC platform", () => {
     );
   });
 
+  test("is after a reset what it was at power-on, whatever happened before", () => {
+    fc.assert(
+      fc.property(boards, fc.array(action, { maxLength: 100 }), (kind, actions) => {
+        const rig = rigOf(kind);
+        const powerOn = resettable(rig);
+        for (const step of actions) perform(rig, step);
+        rig.platform.reset();
+        expect(resettable(rig)).toEqual(powerOn);
+        expect(rig.platform.interruptPending).toBe(false);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
   test("carries on from a snapshot with the same answers and the same state", () => {
     fc.assert(
       fc.property(
@@ -149,10 +205,10 @@ describe("the PC platform", () => {
         fc.array(action, { maxLength: 100 }),
         fc.array(action, { maxLength: 60 }),
         (kind, before, after) => {
-          const rig = new Rig({ kind });
+          const rig = rigOf(kind);
           for (const step of before) perform(rig, step);
           const bytes = encodeSnapshot(rig.snapshots.save());
-          const other = new Rig({ kind });
+          const other = rigOf(kind);
           other.snapshots.load(decodeSnapshot(bytes, "snapshot"));
           // Memory is another part's state.
           other.memory.set(rig.memory);
