@@ -64,7 +64,7 @@ export const EVENT_KINDS = kinds({
   },
   "irq-line": {
     id: 4,
-    what: "an interrupt line changed its level",
+    what: "an interrupt line changed its level; of a domain: irq and gsi, the inputs of the interrupt controllers, INTR, the 8259 pair's output, callback, what tells of events",
     fields: { line: "text", level: "bool" },
   },
   "irq-delivery": {
