@@ -4,11 +4,13 @@
 import { DEVICE_MODEL_FAULTS } from "../devices/device-model/faults.ts";
 import { NE2000_FAULTS } from "../devices/ne2000/faults.ts";
 import { VBD_FAULTS } from "../devices/vbd/faults.ts";
+import { VNIF_FAULTS } from "../devices/vnif/faults.ts";
 import { XEN_FAULTS } from "../xen/faults.ts";
 
 /** By name, `device.fault`: what the device does wrong. */
 export const FAULT_SWITCHES: Readonly<Record<string, string>> = {
   ...VBD_FAULTS,
+  ...VNIF_FAULTS,
   ...NE2000_FAULTS,
   ...DEVICE_MODEL_FAULTS,
   ...XEN_FAULTS,

@@ -16,6 +16,7 @@ import type { LinkOptions } from "../devices/net/link.ts";
 import { Network } from "../devices/net/network.ts";
 import { readPcap } from "../devices/net/pcap.ts";
 import type { PingerState } from "../devices/net/pinger.ts";
+import type { VnifFault } from "../devices/vnif/faults.ts";
 import { Vif } from "../devices/vnif/vif.ts";
 import type { Emit, TraceEvent } from "../trace/events.ts";
 import type { Domain, HvmDomainConfig, PvhKernel } from "../xen/domain.ts";
@@ -409,6 +410,7 @@ export class Machine implements Snapshotable<MachineState> {
         medium: this.#network.card(name),
         random: this.#random.stream(name),
         grant: (path, owner, reader) => xenstore.grant(path, owner, reader),
+        faults: new Set(this.#config.faults as readonly VnifFault[]),
       });
       this.#snapshots.register(`vif ${domid}/${device}`, 1, vif);
       vif.plug();

@@ -3,10 +3,12 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { encodeSnapshot } from "../../src/core/snapshot.ts";
+import { VNIF_FAULTS, type VnifFault } from "../../src/devices/vnif/faults.ts";
 import { isValidated, MAX_SEGMENTS, segment } from "../../src/devices/vnif/offload.ts";
 import { gather } from "../../src/devices/vnif/packet.ts";
 import { XS } from "../../src/xen/xenstore/wire.ts";
 import { anyFrame, NetFront, NetMachine } from "../support/net-guest.ts";
+import { netFindings } from "../support/net-invariants.ts";
 
 const MORE_DATA = 4;
 const PAGE = 4096;
@@ -22,62 +24,104 @@ const slot = fc.record({
   size: fc.oneof(fc.constant(0), fc.nat(1600), fc.nat(0xffff)),
 });
 
+/** A part of a packet that is otherwise good. */
+const part = fc.record({
+  size: fc.oneof(fc.constant(0), fc.nat(300)),
+  offset: fc.oneof({ arbitrary: fc.nat(3000), weight: 9 }, fc.integer({ min: 0xff00, max: 0xffff })),
+});
+
+const step = fc.oneof(
+  fc.record({ kind: fc.constant("slots" as const), slots: fc.array(slot, { maxLength: 25 }) }),
+  fc.record({ kind: fc.constant("packet" as const), parts: fc.array(part, { minLength: 1, maxLength: 6 }) }),
+  fc.record({ kind: fc.constant("tiny" as const), count: fc.nat(30), size: fc.nat(3) }),
+  fc.record({ kind: fc.constant("raw" as const), ring, bytes: fc.uint8Array({ minLength: 8, maxLength: 12 }) }),
+  fc.record({ kind: fc.constant("produce" as const), ring, count: fc.oneof(fc.nat(20), fc.nat(300), u32) }),
+  fc.record({ kind: fc.constant("event" as const), ring, value: u32 }),
+  fc.record({ kind: fc.constant("state" as const), value: fc.oneof(fc.nat(9), fc.string({ maxLength: 3 })) }),
+  fc.record({ kind: fc.constant("frame" as const), size: fc.integer({ min: 60, max: 1514 }) }),
+  fc.record({ kind: fc.constant("wait" as const), ns: fc.nat(100_000) }),
+  fc.record({ kind: fc.constant("post" as const), count: fc.nat(6) }),
+  fc.record({ kind: fc.constant("connect" as const), start, split: fc.boolean() }),
+  fc.record({ kind: fc.constant("close port" as const) }),
+);
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
+const steps = fc.array(step, { maxLength: 25 });
+
+function play(one: NetFront, each: Step): void {
+  const { machine } = one;
+  const { store, xen } = machine;
+  if (each.kind === "slots") {
+    for (const words of each.slots) one.put(words);
+    one.push();
+  } else if (each.kind === "packet") {
+    const { parts } = each;
+    const whole = parts.reduce((sum, { size }) => sum + size, 0);
+    for (const [index, { offset, size }] of parts.entries()) {
+      const flags = index < parts.length - 1 ? MORE_DATA : 0;
+      one.put({ ref: 16 + (index & 3), offset, size: index === 0 ? whole : size, flags });
+    }
+    one.push();
+  } else if (each.kind === "tiny") {
+    // A packet of very many slots of very few bytes.
+    for (let index = 0; index <= each.count; index++) {
+      const size = index === 0 ? 60 + each.count * each.size : each.size;
+      one.put({ ref: 16, size, flags: index < each.count ? MORE_DATA : 0 });
+    }
+    one.push();
+  } else if (each.kind === "raw") {
+    one.putRaw(each.ring, each.bytes.subarray(0, each.ring === "rx" ? 8 : 12));
+    one.push(each.ring);
+  } else if (each.kind === "produce") {
+    one.setIndex(each.ring, "req_prod", one.index(each.ring, "req_prod") + each.count);
+    store.guest.send(one.ports[each.ring]);
+  } else if (each.kind === "event") one.setIndex(each.ring, "rsp_event", each.value);
+  else if (each.kind === "state") store.ask(XS.WRITE, `${one.front}/state\0${each.value}`);
+  else if (each.kind === "frame") machine.send(anyFrame(each.size));
+  else if (each.kind === "wait") xen.clock.advanceTo(xen.clock.now + each.ns);
+  else if (each.kind === "post") one.post(10, each.count);
+  else if (each.kind === "connect") one.connect({ start: each.start, split: each.split });
+  else for (const port of Object.values(one.ports)) store.guest.domain.events.close(port);
+}
+
+/** Plays steps beside a neighbour, and checks what holds whatever they are. */
+function holds(first: number, played: readonly Step[], faults: readonly VnifFault[] = []): void {
+  const machine = new NetMachine({ interfaces: 2, faults });
+  const other = new NetFront(machine, 1).connect();
+  const idle = machine.mappings;
+  const one = new NetFront(machine, 0).connect({ start: first });
+  const { store, xen } = machine;
+  for (let page = 0; page < 4; page++) one.page(page, anyFrame(PAGE - 1, page));
+  for (const each of played) {
+    play(one, each);
+    expect(machine.mappings).toBeLessThanOrEqual(idle + 2);
+  }
+  xen.settle();
+  store.ask(XS.WRITE, `${one.front}/state\0${6}`);
+  xen.settle();
+  expect(machine.mappings).toBe(idle);
+  for (let page = 0; page < 40; page++) expect(store.guest.grantFlags(16 + page) & 0x18).toBe(0);
+  expect(netFindings(xen.events, 1, 0, one.everyPort)).toEqual([]);
+  other.send(anyFrame(99));
+  expect(machine.heard(1)).toEqual([anyFrame(99)]);
+  for (const node of ["event-channel-tx", "event-channel-rx"]) store.ask(XS.RM, `${one.front}/${node}\0`);
+  store.ask(XS.WRITE, `${one.front}/state\0${1}`);
+  xen.settle(20_000_000_000);
+  one.connect().send(anyFrame(98));
+  expect(one.sent()).toEqual([{ id: 0, status: 0 }]);
+  expect(machine.heard(0).at(-1)).toEqual(anyFrame(98));
+}
+
 test("any bytes in the rings, any indices, any states: nothing throws, no grant is kept, others live, the guest can begin again", () => {
-  const step = fc.oneof(
-    fc.record({ kind: fc.constant("slots" as const), slots: fc.array(slot, { maxLength: 25 }) }),
-    fc.record({ kind: fc.constant("raw" as const), ring, bytes: fc.uint8Array({ minLength: 8, maxLength: 12 }) }),
-    fc.record({ kind: fc.constant("produce" as const), ring, count: fc.oneof(fc.nat(20), fc.nat(300), u32) }),
-    fc.record({ kind: fc.constant("event" as const), ring, value: u32 }),
-    fc.record({ kind: fc.constant("state" as const), value: fc.oneof(fc.nat(9), fc.string({ maxLength: 3 })) }),
-    fc.record({ kind: fc.constant("frame" as const), size: fc.integer({ min: 60, max: 1514 }) }),
-    fc.record({ kind: fc.constant("wait" as const), ns: fc.nat(100_000) }),
-    fc.record({ kind: fc.constant("post" as const), count: fc.nat(6) }),
-    fc.record({ kind: fc.constant("connect" as const), start, split: fc.boolean() }),
-    fc.record({ kind: fc.constant("close port" as const) }),
-  );
   fc.assert(
-    fc.property(start, fc.array(step, { maxLength: 25 }), (first, steps) => {
-      const machine = new NetMachine({ interfaces: 2 });
-      const other = new NetFront(machine, 1).connect();
-      const idle = machine.mappings;
-      const one = new NetFront(machine, 0).connect({ start: first });
-      const { store, xen } = machine;
-      for (let page = 0; page < 4; page++) one.page(page, anyFrame(PAGE - 1, page));
-      for (const each of steps) {
-        if (each.kind === "slots") {
-          for (const words of each.slots) one.put(words);
-          one.push();
-        } else if (each.kind === "raw") {
-          one.putRaw(each.ring, each.bytes.subarray(0, each.ring === "rx" ? 8 : 12));
-          one.push(each.ring);
-        } else if (each.kind === "produce") {
-          one.setIndex(each.ring, "req_prod", one.index(each.ring, "req_prod") + each.count);
-          store.guest.send(one.ports[each.ring]);
-        } else if (each.kind === "event") one.setIndex(each.ring, "rsp_event", each.value);
-        else if (each.kind === "state") store.ask(XS.WRITE, `${one.front}/state\0${each.value}`);
-        else if (each.kind === "frame") machine.send(anyFrame(each.size));
-        else if (each.kind === "wait") xen.clock.advanceTo(xen.clock.now + each.ns);
-        else if (each.kind === "post") one.post(10, each.count);
-        else if (each.kind === "connect") one.connect({ start: each.start, split: each.split });
-        else for (const port of Object.values(one.ports)) store.guest.domain.events.close(port);
-        expect(machine.mappings).toBeLessThanOrEqual(idle + 2);
-      }
-      xen.settle();
-      store.ask(XS.WRITE, `${one.front}/state\0${6}`);
-      xen.settle();
-      expect(machine.mappings).toBe(idle);
-      for (let page = 0; page < 40; page++) expect(store.guest.grantFlags(16 + page) & 0x18).toBe(0);
-      other.send(anyFrame(99));
-      expect(machine.heard(1)).toEqual([anyFrame(99)]);
-      for (const node of ["event-channel-tx", "event-channel-rx"]) store.ask(XS.RM, `${one.front}/${node}\0`);
-      store.ask(XS.WRITE, `${one.front}/state\0${1}`);
-      xen.settle(20_000_000_000);
-      one.connect().send(anyFrame(98));
-      expect(one.sent()).toEqual([{ id: 0, status: 0 }]);
-      expect(machine.heard(0).at(-1)).toEqual(anyFrame(98));
-    }),
+    fc.property(start, steps, (first, played) => holds(first, played)),
     { numRuns: 60 },
   );
+});
+
+test.each(Object.keys(VNIF_FAULTS) as VnifFault[])("a back end with %s is found out", (fault) => {
+  const property = fc.property(start, steps, (first, played) => holds(first, played, [fault]));
+  // Whether it fails is what counts, not by how little.
+  expect(fc.check(property, { numRuns: 200, seed: 1, endOnFailure: true }).failed).toBe(true);
 });
 
 test("packets arrive whole and in order, however they are cut into slots; each slot is fetched once and answered once", () => {

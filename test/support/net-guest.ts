@@ -5,6 +5,7 @@ import { withCheckSequence } from "../../src/devices/net/ethernet.ts";
 import { Link } from "../../src/devices/net/link.ts";
 import { Port } from "../../src/devices/net/port.ts";
 import type { Rate } from "../../src/devices/vnif/credit.ts";
+import type { VnifFault } from "../../src/devices/vnif/faults.ts";
 import { Vif } from "../../src/devices/vnif/vif.ts";
 import { XS } from "../../src/xen/xenstore/wire.ts";
 import { StoreGuest } from "./store-guest.ts";
@@ -29,6 +30,7 @@ export interface NetOptions {
   readonly interfaces?: number;
   readonly bitsPerSecond?: number;
   readonly maxFrame?: number;
+  readonly faults?: readonly VnifFault[];
 }
 
 /** A station that keeps what it hears. */
@@ -44,7 +46,7 @@ export class NetMachine {
   readonly vifs: Vif[] = [];
   readonly peers: Peer[] = [];
 
-  constructor({ rate, interfaces = 1, bitsPerSecond = 1_000_000_000, maxFrame = 1518 }: NetOptions = {}) {
+  constructor({ rate, interfaces = 1, bitsPerSecond = 1_000_000_000, maxFrame = 1518, faults = [] }: NetOptions = {}) {
     const { xen } = this;
     const guest = xen.guest("first");
     this.store = new StoreGuest(guest);
@@ -62,6 +64,7 @@ export class NetMachine {
         medium: link.ends[0],
         random: random("vif"),
         grant: (path, owner, reader) => xen.xenstore.grant(path, owner, reader),
+        faults: new Set(faults),
       });
       const heard: Uint8Array[] = [];
       const receive = (frame: Uint8Array) => heard.push(frame.slice(0, -4));
@@ -129,6 +132,8 @@ export class NetFront {
   readonly back: string;
   /** Ports of transmit and receive ring; the same unless they are split. */
   ports = { tx: 0, rx: 0 };
+  /** All that it ever had. */
+  readonly everyPort = new Set<number>();
   readonly produced = { tx: 0, rx: 0 };
   readonly consumed = { tx: 0, rx: 0 };
   readonly #base: { readonly gfn: number; readonly ref: number };
@@ -186,6 +191,7 @@ export class NetFront {
     }
     const tx = guest.domain.events.allocUnbound(0);
     this.ports = { tx, rx: split ? guest.domain.events.allocUnbound(0) : tx };
+    for (const port of Object.values(this.ports)) this.everyPort.add(port);
     if (split) for (const ring of ["tx", "rx"] as const) this.write(`event-channel-${ring}`, this.ports[ring]);
     else this.write("event-channel", tx);
     for (const [name, value] of Object.entries(features)) this.write(name, value);

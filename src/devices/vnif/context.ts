@@ -2,6 +2,7 @@
 
 import type { BackendHost } from "../../xen/backend-host.ts";
 import type { ObservedRing } from "../split/observed-ring.ts";
+import type { VnifFault } from "./faults.ts";
 
 export interface VifContext {
   readonly host: BackendHost;
@@ -10,6 +11,7 @@ export interface VifContext {
   readonly device: number;
   /** For the trace: `vif/0`. */
   readonly name: string;
+  readonly faults: ReadonlySet<VnifFault>;
   /** A packet is lost; the trace says why. */
   drop(toGuest: boolean, length: number, reason: string): void;
   /** The front end breaks the protocol: its interface is shut. */

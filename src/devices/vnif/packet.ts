@@ -3,6 +3,7 @@
 // Departure from Linux: an extra-info slot of a type that is not known costs its packet, not the interface.
 
 import { PAGE_SIZE } from "../../core/memory.ts";
+import type { VnifFault } from "./faults.ts";
 import {
   decodeExtraInfo,
   decodeTxRequest,
@@ -40,7 +41,15 @@ export interface Fatal {
  * @param fetch gives a copy of the next slot
  * @param available slots that wait, at least one
  */
-export function gather(fetch: () => Uint8Array, available: number): Packet | Fatal {
+export function gather(
+  fetch: () => Uint8Array,
+  available: number,
+  faults: ReadonlySet<VnifFault> = new Set(),
+): Packet | Fatal {
+  const isCounted = !faults.has("vnif.many-slots");
+  const crossesPage = ({ offset, size }: TxRequest): boolean =>
+    // Sums of two 16-bit numbers: nothing wraps.
+    (faults.has("vnif.wrapping-range") ? (offset + size) & 0xffff : offset + size) > PAGE_SIZE;
   let left = available;
   const first = decodeTxRequest(fetch());
   left--;
@@ -58,9 +67,10 @@ export function gather(fetch: () => Uint8Array, available: number): Packet | Fat
   let firstSize = first.size;
   for (let more = (first.flags & TXF.more_data) !== 0; more; ) {
     if (left-- === 0) return { fatal: `${rest.length + 1} slots, and the next is missing` };
-    if (rest.length >= FATAL_SLOTS) return { fatal: `more than ${FATAL_SLOTS} slots behind a packet's first` };
+    if (isCounted && rest.length >= FATAL_SLOTS)
+      return { fatal: `more than ${FATAL_SLOTS} slots behind a packet's first` };
     const slot = decodeTxRequest(fetch());
-    if (rest.length >= NR_SLOTS_MIN) flaw ??= `more than ${NR_SLOTS_MIN} slots behind its first`;
+    if (isCounted && rest.length >= NR_SLOTS_MIN) flaw ??= `more than ${NR_SLOTS_MIN} slots behind its first`;
     // A front end that sends 64 KiB or more has a size that overflowed: Linux knows some, and drops the packet only.
     if (slot.size > firstSize) flaw ??= "slots larger than the packet";
     firstSize = Math.max(firstSize - slot.size, 0);
@@ -81,9 +91,4 @@ export function gather(fetch: () => Uint8Array, available: number): Packet | Fat
 
 export function isMulticastEntry({ type }: ExtraInfo): boolean {
   return type === EXTRA.MCAST_ADD || type === EXTRA.MCAST_DEL;
-}
-
-/** Sums of two 16-bit numbers: nothing wraps. */
-function crossesPage({ offset, size }: TxRequest): boolean {
-  return offset + size > PAGE_SIZE;
 }

@@ -3,14 +3,15 @@
 // allows no more.
 
 import type { Alarm } from "../../core/clock.ts";
-import { FCS_SIZE, MIN_FRAME, withCheckSequence } from "../net/ethernet.ts";
+import { assert } from "../../core/errors.ts";
+import { FCS_SIZE, HEADER_SIZE, MIN_FRAME, withCheckSequence } from "../net/ethernet.ts";
 import type { Port } from "../net/port.ts";
 import type { ObservedRing } from "../split/observed-ring.ts";
 import { nextRequest, type VifContext } from "./context.ts";
 import { Credit, type CreditState, type Rate } from "./credit.ts";
 import { fillChecksum, segment } from "./offload.ts";
 import { gather, isMulticastEntry, type Packet } from "./packet.ts";
-import { EXTRA, type ExtraInfo, encodeTxResponse, GSO_TYPE, gsoOf, RSP, TXF } from "./protocol.ts";
+import { EXTRA, type ExtraInfo, encodeTxResponse, GSO_TYPE, gsoOf, RING_SIZE, RSP, TXF } from "./protocol.ts";
 
 /** XEN_NETBK_MCAST_MAX: addresses in an interface's filter. */
 const MAX_MULTICAST = 64;
@@ -71,13 +72,15 @@ export class Transmitter {
   /** Takes the packets that wait, a ring full of them at most. */
   serve(): void {
     const ring = this.#ring;
+    const { faults } = this.#context;
     if (ring === undefined) return;
     if (ring.waiting() < 0) {
-      this.#context.fatal("impossible number of transmit requests");
+      if (faults.has("vnif.unchecked-index")) this.#takeUnfilled(ring);
+      else this.#context.fatal("impossible number of transmit requests");
       return;
     }
     while (ring.known > 0 && this.#outgoing.length === 0 && this.#hasCredit()) {
-      const packet = gather(() => nextRequest(ring), ring.known);
+      const packet = gather(() => nextRequest(ring), ring.known, faults);
       const problem = "fatal" in packet ? packet.fatal : gsoProblem(packet.extras);
       if ("fatal" in packet || problem !== undefined) {
         this.#context.fatal(problem ?? "");
@@ -90,6 +93,11 @@ export class Transmitter {
     // No guest runs meanwhile, so there is nothing to look for again (RING_FINAL_CHECK_FOR_REQUESTS).
     if (ring.known === 0) ring.listen();
     ring.push();
+  }
+
+  /** The fault of an unchecked index: an endless loop, which is cut off here so that it can be looked at. */
+  #takeUnfilled(ring: ObservedRing): void {
+    for (let count = 0; count <= RING_SIZE; count++) nextRequest(ring);
   }
 
   #hasCredit(): boolean {
@@ -116,6 +124,11 @@ export class Transmitter {
     if (flaw !== undefined) return drop(RSP.ERROR, flaw);
     const entry = extras.findLast(isMulticastEntry);
     if (entry !== undefined) return this.#filter(entry) ? RSP.OKAY : drop(RSP.ERROR, "multicast filter is full");
+    const { faults } = this.#context;
+    assert(
+      !faults.has("vnif.split-header") || packet.slots[0]!.size >= HEADER_SIZE,
+      "the header lies in the first slot",
+    );
     const frame = this.#copy(packet);
     if (typeof frame === "string") return drop(RSP.ERROR, frame);
     if ((flags & TXF.csum_blank) !== 0 && !fillChecksum(frame))
@@ -130,12 +143,12 @@ export class Transmitter {
 
   /** The packet's bytes, or why there are none. A slot without bytes is not looked at. */
   #copy({ slots }: Packet): Uint8Array | string {
-    const { host, frontDomid } = this.#context;
+    const { host, frontDomid, faults } = this.#context;
     const length = slots.reduce((sum, { size }) => sum + size, 0);
     let frame: Uint8Array | undefined;
     let at = 0;
     for (const { ref, offset, size } of slots) {
-      if (size === 0) continue;
+      if (size === 0 && !faults.has("vnif.empty-slot")) continue;
       const bytes = host.copyFromGrant(frontDomid, ref, offset, size);
       if (typeof bytes === "number") return `grant ${ref} cannot be copied`;
       if (size === length) return bytes;

@@ -15,6 +15,7 @@ import { ObservedRing, type ObservedRingState } from "../split/observed-ring.ts"
 import { XENBUS, type XenbusState } from "../split/xenbus.ts";
 import type { VifContext } from "./context.ts";
 import type { Rate } from "./credit.ts";
+import type { VnifFault } from "./faults.ts";
 import { RX_SLOT, TX_SLOT, type TxSlotKind } from "./protocol.ts";
 import { Receiver, type ReceiverFeatures, type ReceiverState } from "./receive.ts";
 import { rxTeller, TxTeller } from "./tell.ts";
@@ -38,6 +39,7 @@ export interface VifOptions {
   readonly medium: Medium;
   readonly random: RandomStream;
   readonly grant: BackendEndOptions["grant"];
+  readonly faults?: ReadonlySet<VnifFault>;
 }
 
 export interface VifState {
@@ -100,6 +102,7 @@ export class Vif implements Snapshotable<VifState> {
       frontDomid,
       device,
       name,
+      faults: options.faults ?? new Set(),
       drop: (toGuest, length, reason) =>
         host.emit({
           kind: "packet-dropped",
@@ -235,6 +238,9 @@ export class Vif implements Snapshotable<VifState> {
   #serve(): void {
     this.#transmitter.serve();
     this.#receiver.serve();
+    if (this.#context.faults.has("vnif.event-storm")) {
+      for (const port of this.#connection?.ports ?? []) this.#host.notify(port);
+    }
   }
 
   #receive(frame: Uint8Array): void {
