@@ -14,7 +14,7 @@ import {
 } from "./grant-table.ts";
 import type { GuestAccess } from "./guest-access.ts";
 import { P2M_RAM, type P2m, type P2mState } from "./p2m.ts";
-import type { Platform, PlatformState } from "./platform.ts";
+import { GSIS, type Platform, type PlatformState } from "./platform.ts";
 import { PORTS_2L, SharedInfo } from "./shared-info.ts";
 import type { MemoryMapEntry } from "./start-info.ts";
 import type { Vcpu, VcpuState } from "./vcpu.ts";
@@ -87,7 +87,7 @@ function callbackVia(value: bigint): CallbackVia {
   const low = Number(value & 0xffff_ffffn);
   switch (Number(value >> 56n)) {
     case PARAMS_H.HVM_PARAM_CALLBACK_TYPE_GSI:
-      return (low & 0xff) === 0 ? { type: "none" } : { type: "gsi", gsi: low & 0xff };
+      return (low & 0xff) === 0 || (low & 0xff) >= GSIS ? { type: "none" } : { type: "gsi", gsi: low & 0xff };
     case PARAMS_H.HVM_PARAM_CALLBACK_TYPE_PCI_INTX:
       return { type: "pci-intx", bus: (low >>> 16) & 0xffff, devfn: (low >>> 8) & 0xff, intx: low & 3 };
     case PARAMS_H.HVM_PARAM_CALLBACK_TYPE_VECTOR:

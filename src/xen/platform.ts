@@ -7,6 +7,8 @@ import type { XenFault } from "./faults.ts";
 import type { IoreqServer, IoreqServerState } from "./ioreq.ts";
 
 export const ISA_IRQS = 16;
+/** Inputs of Xen's I/O APIC (VIOAPIC_NUM_PINS): 16 for ISA, 32 for PCI. */
+export const GSIS = 48;
 export const PCI_DEVICES = 32;
 export const PCI_PINS = 4;
 export const PCI_LINKS = 4;

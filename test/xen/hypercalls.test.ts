@@ -63,6 +63,14 @@ describe("hypercalls", () => {
     expect(machine.domain.callback).toEqual({ type: "vector", vector: 0xf3 });
     param(HVM_OP_H.HVMOP_set_param, PARAMS_H.HVM_PARAM_CALLBACK_IRQ, (1n << 56n) | 0x1803n);
     expect(machine.domain.callback).toEqual({ type: "pci-intx", bus: 0, devfn: 0x18, intx: 3 });
+    for (const [gsi, type] of [
+      [47n, "gsi"],
+      [48n, "none"],
+      [0n, "none"],
+    ] as const) {
+      param(HVM_OP_H.HVMOP_set_param, PARAMS_H.HVM_PARAM_CALLBACK_IRQ, gsi);
+      expect(machine.domain.callback.type).toBe(type);
+    }
   });
 
   test("console_io writes to the domain's console, in bounded pieces", () => {
