@@ -4,16 +4,25 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { encodeSnapshot } from "../../src/core/snapshot.ts";
 import { XS } from "../../src/xen/xenstore/wire.ts";
-import { BlockFront, BlockMachine, FRONT, numbered, SECTORS, type SegmentWords } from "../support/block-guest.ts";
+import {
+  BlockFront,
+  BlockMachine,
+  FRONT,
+  numbered,
+  type RingShape,
+  SECTORS,
+  type SegmentWords,
+} from "../support/block-guest.ts";
 
 const READ = 0;
 const WRITE = 1;
+const BARRIER = 2;
 const PAGES = 16;
 const service = { operationNs: 10_000, perSectorNs: 1_000, jitterNs: 100_000 };
 const protocol = fc.constantFrom("x86_32-abi" as const, "x86_64-abi" as const);
 
-function front(layout: "x86_32-abi" | "x86_64-abi"): BlockFront {
-  const connected = new BlockFront(new BlockMachine({ service }), layout).connect();
+function front(layout: "x86_32-abi" | "x86_64-abi", ring?: RingShape): BlockFront {
+  const connected = new BlockFront(new BlockMachine({ service }), layout, ring).connect();
   for (let page = 0; page < PAGES; page++) connected.page(page);
   return connected;
 }
@@ -104,26 +113,45 @@ test("any bytes in the ring, any indices, any states: nothing throws, nothing is
   );
 });
 
+/** A front end's requests, plain and indirect, some of them barriers and discards. */
+const mixed = fc.oneof(
+  transfer.map((one) => ({ ...one, indirect: false })),
+  transfer.map((one) => ({ ...one, indirect: true })),
+  transfer.map((one) => ({ ...one, operation: BARRIER, indirect: false })),
+);
+const shape = fc.record({
+  order: fc.constantFrom(0, 1),
+  start: fc.constantFrom(0, 2 ** 32 - 5),
+  persistent: fc.boolean(),
+});
+
 test("a snapshot taken with any requests in flight goes on the same way", () => {
   fc.assert(
-    fc.property(protocol, fc.array(transfer, { maxLength: 10 }), fc.nat(120_000), (layout, transfers, waitNs) => {
-      const one = front(layout);
-      for (const [id, { operation, sector, segments }] of transfers.entries()) {
-        one.put(operation, BigInt(id), sector, segments);
-      }
-      one.push();
-      one.machine.xen.clock.advanceTo(one.machine.xen.clock.now + waitNs);
-      const snapshot = one.machine.xen.snapshots.save();
-      const copy = new BlockFront(new BlockMachine({ service }), layout);
-      copy.machine.xen.snapshots.load(snapshot);
-      expect(Buffer.compare(encodeSnapshot(copy.machine.xen.snapshots.save()), encodeSnapshot(snapshot))).toBe(0);
-      const [a, b] = [one, copy].map(({ machine }) => {
-        machine.xen.settle();
-        return encodeSnapshot(machine.xen.snapshots.save());
-      });
-      expect(Buffer.compare(a!, b!)).toBe(0);
-      expect(one.take()).toHaveLength(transfers.length);
-    }),
+    fc.property(
+      protocol,
+      shape,
+      fc.array(mixed, { maxLength: 10 }),
+      fc.nat(120_000),
+      (layout, ring, requests, waitNs) => {
+        const one = front(layout, ring);
+        for (const [id, { operation, sector, segments, indirect }] of requests.entries()) {
+          if (indirect) one.putIndirect(operation, BigInt(id), sector, segments, [one.page(PAGES + id)]);
+          else one.put(operation, BigInt(id), sector, segments);
+        }
+        one.push();
+        one.machine.xen.clock.advanceTo(one.machine.xen.clock.now + waitNs);
+        const snapshot = one.machine.xen.snapshots.save();
+        const copy = new BlockFront(new BlockMachine({ service }), layout, ring);
+        copy.machine.xen.snapshots.load(snapshot);
+        expect(Buffer.compare(encodeSnapshot(copy.machine.xen.snapshots.save()), encodeSnapshot(snapshot))).toBe(0);
+        const [a, b] = [one, copy].map(({ machine }) => {
+          machine.xen.settle();
+          return encodeSnapshot(machine.xen.snapshots.save());
+        });
+        expect(Buffer.compare(a!, b!)).toBe(0);
+        expect(one.take()).toHaveLength(requests.length);
+      },
+    ),
     { numRuns: 25 },
   );
 });
