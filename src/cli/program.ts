@@ -4,28 +4,62 @@ import { Command, CommanderError } from "commander";
 import { InputError, NotModelled } from "../core/errors.ts";
 import { oneLine } from "../debug/printable.ts";
 import { PRODUCT } from "../replay/product.ts";
-import { defineBench } from "./commands/bench.ts";
-import { defineDemo } from "./commands/demo.ts";
-import { defineDiff } from "./commands/diff.ts";
-import { defineEvents } from "./commands/events.ts";
-import { defineInfo } from "./commands/info.ts";
-import { defineRecord } from "./commands/record.ts";
-import { defineReplay } from "./commands/replay.ts";
-import { defineRun } from "./commands/run.ts";
 import { type Context, EXIT } from "./context.ts";
 import type { Host } from "./host/host.ts";
 import { bundledScenarios } from "./host/scenarios.ts";
 
-const DEFINITIONS = [
-  defineRun,
-  defineRecord,
-  defineReplay,
-  defineInfo,
-  defineEvents,
-  defineDiff,
-  defineBench,
-  defineDemo,
+interface CommandEntry {
+  /** The name, then what stands behind it. */
+  readonly synopsis: string;
+  readonly description: string;
+  /** Read when the command is used: most of ringback is behind it, and a look at the help should not wait for that. */
+  readonly load: () => Promise<{ readonly define: (command: Command, context: Context) => void }>;
+}
+
+export const COMMANDS: readonly CommandEntry[] = [
+  {
+    synopsis: "run [options] <scenario>",
+    description: "runs a scenario and says whether its expectations held",
+    load: () => import("./commands/run.ts"),
+  },
+  {
+    synopsis: "record [options] <scenario>",
+    description: "runs a scenario and writes its trace",
+    load: () => import("./commands/record.ts"),
+  },
+  {
+    synopsis: "replay <file>",
+    description: "runs a trace's machine again and compares every event with the recorded one",
+    load: () => import("./commands/replay.ts"),
+  },
+  {
+    synopsis: "info [options] <file>",
+    description: "header, machine, images, events of each kind, duration and size of a trace",
+    load: () => import("./commands/info.ts"),
+  },
+  {
+    synopsis: "events [options] <file>",
+    description: "the events of a trace as text, one line each",
+    load: () => import("./commands/events.ts"),
+  },
+  {
+    synopsis: "diff <a> <b>",
+    description: "the first difference of two traces, with what stands around it",
+    load: () => import("./commands/diff.ts"),
+  },
+  {
+    synopsis: "bench",
+    description: "runs the benchmarks, beside QEMU and v86 where they are installed; takes some minutes",
+    load: () => import("./commands/bench.ts"),
+  },
+  {
+    synopsis: "demo",
+    description: "records the scenario first-light, replays it and shows what came of it",
+    load: () => import("./commands/demo.ts"),
+  },
 ];
+
+const nameOf = ({ synopsis }: CommandEntry): string => synopsis.split(" ")[0]!;
 
 /** Commands that ringback is meant to have and has not: whoever asks is told so, and no help lists them. */
 const NOT_BUILT = ["debug", "fuzz", "shrink", "export", "view"] as const;
@@ -53,14 +87,15 @@ export async function commandLine(args: readonly string[], host: Host): Promise<
   try {
     const [name] = args;
     if (NOT_BUILT.some((command) => command === name)) throw new InputError(`${name} is not built yet`);
-    await program(context).parseAsync(args, { from: "user" });
+    await (await program(context, args)).parseAsync(args, { from: "user" });
     return context.status;
   } catch (error) {
     return explained(error, args, host);
   }
 }
 
-function program(context: Context): Command {
+/** The command that the arguments name is there as a whole, the others only for the help. */
+async function program(context: Context, args: readonly string[]): Promise<Command> {
   const { host } = context;
   const command = new Command("ringback")
     .description("Records whole machines and replays them bit by bit.")
@@ -72,8 +107,15 @@ function program(context: Context): Command {
       writeErr: (text) => host.err(text),
       // `explained` says it in one line.
       outputError: () => {},
+    })
+    .configureHelp({
+      subcommandTerm: (sub) => COMMANDS.find((entry) => nameOf(entry) === sub.name())?.synopsis ?? "help [command]",
     });
-  for (const define of DEFINITIONS) define(command, context);
+  const used = COMMANDS.find((entry) => nameOf(entry) === args.find((arg) => arg !== "help"));
+  for (const entry of COMMANDS) {
+    const sub = command.command(nameOf(entry)).description(entry.description);
+    if (entry === used) (await entry.load()).define(sub, context);
+  }
   return command.addHelpText("after", explanation);
 }
 

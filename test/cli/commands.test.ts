@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundledScenarios } from "../../src/cli/host/scenarios.ts";
+import { COMMANDS } from "../../src/cli/program.ts";
 import { eventJson } from "../../src/debug/describe.ts";
 import { Trace } from "../../src/trace/reader.ts";
 import { ringback as run, temporaryFolder } from "../support/command-line.ts";
@@ -22,6 +23,20 @@ beforeAll(() => {
   writeFileSync(path("a.trace"), bytes);
 });
 afterAll(() => folder.remove());
+
+describe("ringback help", () => {
+  it.each(COMMANDS)(
+    "shows $synopsis and what it is for, in the list and by itself",
+    async ({ synopsis, description }) => {
+      const [name, ...operands] = synopsis.replace(" [options]", "").split(" ");
+      expect((await ringback("help")).out).toContain(`\n  ${synopsis} `);
+      const { status, out } = await ringback("help", name!);
+      expect(status).toBe(0);
+      const usage = `Usage: ringback ${[name, "[options]", ...operands].join(" ")} ${description} `;
+      expect(out.replaceAll(/\s+/g, " ").startsWith(usage)).toBe(true);
+    },
+  );
+});
 
 describe("ringback run", () => {
   it("shows the guest's console and what became of each expectation", async () => {

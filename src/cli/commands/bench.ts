@@ -4,11 +4,8 @@ import type { Command } from "commander";
 import { type Context, EXIT } from "../context.ts";
 import { loadBenchmarks } from "../host/benchmarks.ts";
 
-export function defineBench(program: Command, context: Context): void {
-  program
-    .command("bench")
-    .description("runs the benchmarks, beside QEMU and v86 where they are installed; takes some minutes")
-    .action(() => bench(context));
+export function define(command: Command, context: Context): void {
+  command.action(() => bench(context));
 }
 
 async function bench(context: Context): Promise<void> {

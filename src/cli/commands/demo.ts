@@ -12,11 +12,8 @@ import { countKinds, kindTable } from "./info.ts";
 
 const SCENARIO = "first-light";
 
-export function defineDemo(program: Command, context: Context): void {
-  program
-    .command("demo")
-    .description(`records the scenario ${SCENARIO}, replays it and shows what came of it`)
-    .action(() => demo(context));
+export function define(command: Command, context: Context): void {
+  command.action(() => demo(context));
 }
 
 async function demo(context: Context): Promise<void> {

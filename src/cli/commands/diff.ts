@@ -16,10 +16,8 @@ import { openTrace, tellDamage } from "../traces.ts";
 /** Events shown before and behind the first difference. */
 const CONTEXT_EVENTS = 3;
 
-export function defineDiff(program: Command, context: Context): void {
-  program
-    .command("diff")
-    .description("the first difference of two traces, with what stands around it")
+export function define(command: Command, context: Context): void {
+  command
     .argument("<a>", "a trace")
     .argument("<b>", "another trace")
     .action((fileA: string, fileB: string) => diff(context, fileA, fileB));

@@ -18,10 +18,8 @@ interface Options {
   readonly json?: boolean;
 }
 
-export function defineEvents(program: Command, context: Context): void {
-  program
-    .command("events")
-    .description("the events of a trace as text, one line each")
+export function define(command: Command, context: Context): void {
+  command
     .argument(...TRACE_ARGUMENT)
     .option("--kind <kinds>", "only these kinds, separated by commas")
     .option("--from <time>", "from this virtual time on, such as 1.5ms", timeArgument)

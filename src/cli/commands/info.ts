@@ -10,10 +10,8 @@ import { type Context, columns, formatSize, plural } from "../context.ts";
 import { eventCount, openTrace, scenarioText, tellDamage } from "../traces.ts";
 import { TRACE_ARGUMENT } from "./arguments.ts";
 
-export function defineInfo(program: Command, context: Context): void {
-  program
-    .command("info")
-    .description("header, machine, images, events of each kind, duration and size of a trace")
+export function define(command: Command, context: Context): void {
+  command
     .argument(...TRACE_ARGUMENT)
     .option("--json", "as JSON")
     .action((file: string, { json = false }: { readonly json?: boolean }) => {

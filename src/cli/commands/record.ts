@@ -17,10 +17,8 @@ interface Options {
   readonly json?: boolean;
 }
 
-export function defineRecord(program: Command, context: Context): void {
-  const command = program
-    .command("record")
-    .description("runs a scenario and writes its trace")
+export function define(command: Command, context: Context): void {
+  command
     .requiredOption("-o, --output <file>", "the trace; it is readable up to its last whole chunk at any time")
     .option("-f, --force", "replace the file when it exists")
     .option(

@@ -8,12 +8,8 @@ import { replayTrace, tellReplay } from "../replaying.ts";
 import { openTrace, tellDamage } from "../traces.ts";
 import { TRACE_ARGUMENT } from "./arguments.ts";
 
-export function defineReplay(program: Command, context: Context): void {
-  program
-    .command("replay")
-    .description("runs a trace's machine again and compares every event with the recorded one")
-    .argument(...TRACE_ARGUMENT)
-    .action((file: string) => replay(context, file));
+export function define(command: Command, context: Context): void {
+  command.argument(...TRACE_ARGUMENT).action((file: string) => replay(context, file));
 }
 
 async function replay(context: Context, file: string): Promise<void> {

@@ -11,11 +11,8 @@ interface Options {
   readonly json?: boolean;
 }
 
-export function defineRun(program: Command, context: Context): void {
-  const command = program
-    .command("run")
-    .description("runs a scenario and says whether its expectations held")
-    .option("--json", "the outcome as JSON instead of the guests' consoles and text");
+export function define(command: Command, context: Context): void {
+  command.option("--json", "the outcome as JSON instead of the guests' consoles and text");
   scenarioArgument(seedOption(command)).action((reference: string, options: Options) =>
     run(context, reference, options),
   );

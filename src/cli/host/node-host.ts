@@ -3,7 +3,7 @@
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import cliProgress from "cli-progress";
+import type cliProgress from "cli-progress";
 import type { Host, Keyboard, KeyboardListener, Progress } from "./host.ts";
 
 /** Work that is done sooner shows no progress. */
@@ -96,21 +96,27 @@ export class NodeHost implements Host {
 class TerminalProgress implements Progress {
   readonly #total: number | undefined;
   readonly #startMs = performance.now();
+  #library: typeof cliProgress | undefined;
   #bar: cliProgress.SingleBar | undefined;
   /** False while other text stands on the cursor's line. */
   #lineFree = true;
 
   constructor(total: number | undefined) {
     this.#total = total;
+    // It is there long before there is something to show.
+    void import("cli-progress").then(({ default: library }) => {
+      this.#library = library;
+    });
   }
 
   update(done: number, detail: string): void {
     if (!this.#lineFree) return;
     if (this.#bar === undefined) {
-      if (performance.now() - this.#startMs < QUIET_MS) return;
+      const library = this.#library;
+      if (library === undefined || performance.now() - this.#startMs < QUIET_MS) return;
       const format = this.#total === undefined ? "{detail}" : "{bar} {percentage} % {detail}";
-      const preset = cliProgress.Presets.shades_classic;
-      this.#bar = new cliProgress.SingleBar({ format, clearOnComplete: true, hideCursor: true }, preset);
+      const preset = library.Presets.shades_classic;
+      this.#bar = new library.SingleBar({ format, clearOnComplete: true, hideCursor: true }, preset);
       this.#bar.start(this.#total ?? 1, this.#total === undefined ? 0 : done, { detail });
     }
     this.#bar.update(this.#total === undefined ? 0 : Math.min(done, this.#total), { detail });

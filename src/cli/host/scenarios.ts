@@ -3,7 +3,6 @@
 import { existsSync, readdirSync } from "node:fs";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { pathToFileURL } from "node:url";
-import { createJiti } from "jiti";
 import { InputError } from "../../core/errors.ts";
 import { defineScenario, type Scenario } from "../../machine/scenario.ts";
 import { libraryEntry, scenariosFolder } from "./package.ts";
@@ -83,6 +82,7 @@ async function loadModule(reference: string, cwd: string): Promise<LoadedScenari
   if (!existsSync(path)) throw new InputError("no such file or folder", reference);
   // The module shares this very library, so that its errors are ours; it need not be installed where the module lies.
   const library: unknown = await import(pathToFileURL(libraryEntry).href);
+  const { createJiti } = await import("jiti");
   const jiti = createJiti(pathToFileURL(path).href, {
     virtualModules: { ringback: library },
     fsCache: false,
