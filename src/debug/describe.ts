@@ -3,6 +3,7 @@
 
 import { describeExit, describeInterruption } from "../cpu/vmx/exit-reasons.ts";
 import { EVENT_KINDS, type EventKindName, type EventOf, type TraceEvent } from "../trace/events.ts";
+import { frameSummary } from "./frame-summary.ts";
 import {
   blockDeviceName,
   blockOperationName,
@@ -36,7 +37,7 @@ const sideName = (side: number): string => SIDES[side] ?? `side ${side}`;
 /** Text is shown up to so many bytes: a line stays a line. */
 const SHOWN_BYTES = 96;
 
-/** Of a frame: its Ethernet header and what stands behind it. */
+/** Of a fragment of a frame: its Ethernet header and what stands behind it. */
 const SHOWN_FRAME_BYTES = 34;
 
 function shown(bytes: Uint8Array): string {
@@ -110,9 +111,9 @@ const DESCRIBE: { readonly [K in EventKindName]: (event: EventOf<K>) => string }
     `d${domain} ${oneLine(device)} ${sideName(side)} ${xenbusStateName(state)}`,
   "fault-injected": ({ name, detail }) => `${oneLine(name)}: ${oneLine(detail)}`,
   "frame-sent": ({ link, end, number, whole, data }) =>
-    `${oneLine(link)} end ${end} sends #${number}, ${plural(data.length, "byte")}${whole ? "" : ", cut short"} ${hexBytes(data.subarray(0, SHOWN_FRAME_BYTES))}`,
+    `${oneLine(link)} end ${end} sends #${number}, ${plural(data.length, "byte")}${whole ? `: ${frameSummary(data)}` : `, cut short: ${hexBytes(data.subarray(0, SHOWN_FRAME_BYTES))}`}`,
   "frame-arrival": ({ link, end, number, data }) =>
-    `${oneLine(link)} end ${end} receives #${number}${data === undefined ? "" : `, changed: ${hexBytes(data.subarray(0, SHOWN_FRAME_BYTES))}`}`,
+    `${oneLine(link)} end ${end} receives #${number}${data === undefined ? "" : `, changed: ${frameSummary(data)}`}`,
   ioreq: (event) => `${vcpuName(event)} ${describeIoRequest(event)}`,
   "ioreq-answer": (event) =>
     `${vcpuName(event)} ${event.refused === undefined ? (event.data === undefined ? "done" : hex(event.data)) : `refused: ${oneLine(event.refused)}`}`,

@@ -117,7 +117,7 @@ const LINES: readonly (readonly [string, TraceEvent])[] = [
   ["d1 vbd/51712 front Connected", { kind: "xenbus-state", at: 0, domain: 1, device: "vbd/51712", side: 0, state: 4 }],
   ["disk 1/xvda: read", { kind: "fault-injected", at: 0, name: "disk 1/xvda", detail: "read" }],
   [
-    "net0 end 1 sends #6, 2 bytes, cut short aa55",
+    "net0 end 1 sends #6, 2 bytes, cut short: aa55",
     { kind: "frame-sent", at: 0, link: "net0", end: 1, number: 6, whole: false, data: Uint8Array.of(0xaa, 0x55) },
   ],
   ["net0 end 0 receives #6", { kind: "frame-arrival", at: 0, link: "net0", end: 0, number: 6 }],

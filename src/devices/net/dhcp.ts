@@ -222,6 +222,14 @@ export function decodeOptions(bytes: Uint8Array): Map<number, Uint8Array> {
   return options;
 }
 
+/** The type of a message; undefined when the bytes are no DHCP. */
+export function dhcpMessageType(payload: Uint8Array): number | undefined {
+  if (payload.length < FIELD.options) return undefined;
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
+  if (view.getUint32(FIELD.cookie) !== MAGIC_COOKIE) return undefined;
+  return decodeOptions(payload.subarray(FIELD.options)).get(OPTION.MESSAGE_TYPE)?.[0];
+}
+
 function addressOption(options: ReadonlyMap<number, Uint8Array>, code: number): string | undefined {
   const value = options.get(code);
   return value?.length === 4 ? value.join(".") : undefined;

@@ -220,3 +220,13 @@ export class TftpServer implements UdpService, Snapshotable<TftpState> {
 function copy(transfer: Transfer): Transfer {
   return { ...transfer, options: transfer.options.slice() };
 }
+
+/** What a packet says: its opcode's name, and of a request the file's; undefined when it is no TFTP. */
+export function tftpMessage(payload: Uint8Array): { readonly name: string; readonly file?: Uint8Array } | undefined {
+  const opcode = payload.length < 4 ? 0 : (payload[0]! << 8) | payload[1]!;
+  const name = Object.entries(OPCODE).find(([, number]) => number === opcode)?.[0];
+  if (name === undefined) return undefined;
+  const end = payload.indexOf(0, 2);
+  const isRequest = (opcode === OPCODE.RRQ || opcode === OPCODE.WRQ) && end >= 0;
+  return isRequest ? { name, file: payload.slice(2, end) } : { name };
+}
