@@ -33,6 +33,13 @@ export {
 } from "./devices/net/ipv4.ts";
 export { type CapturedFrame, readPcap, writePcap } from "./devices/net/pcap.ts";
 export { Blkfront, type BlkfrontHandlers, type BlkfrontOptions, type BlkfrontState } from "./devices/vbd/front.ts";
+export {
+  Netfront,
+  type NetfrontHandlers,
+  type NetfrontOptions,
+  type NetfrontState,
+  type SendOptions,
+} from "./devices/vnif/front.ts";
 export type {
   DiskAction,
   DiskConfig,
@@ -42,6 +49,7 @@ export type {
   MachineConfig,
   ModelConfig,
   ProgramParameters,
+  VifConfig,
 } from "./machine/config.ts";
 export type { ImageLoader, ImageSource } from "./machine/images.ts";
 export type { MachineView } from "./machine/machine.ts";
