@@ -10,6 +10,8 @@ const bytes = (text: string) => new TextEncoder().encode(text);
 const vcpu = { at: 0, domain: 1, vcpu: 0 } as const;
 const request = { at: 0, domain: 1, device: 51712, side: 1, index: 4, operation: 0, id: 7n } as const;
 
+const vif = { at: 0, domain: 1, device: 0, index: 3 } as const;
+
 const LINES: readonly (readonly [string, TraceEvent])[] = [
   [
     "d1v0 I/O instruction: OUT 0x3f8, 1 byte, value 0x41, at EIP 0x100123, 77 retired",
@@ -171,6 +173,33 @@ const LINES: readonly (readonly [string, TraceEvent])[] = [
     "d1 xvda id 7: 12 segments",
     { kind: "blkif-refusal", at: 0, domain: 1, device: 51712, id: 7n, reason: "12 segments" },
   ],
+  [
+    "d1 vif/0 tx front #3 id 5 ref 8+0x10, 60 bytes, csum_blank more_data",
+    { kind: "netif-tx-request", ...vif, side: 0, ref: 8, offset: 16, flags: 5, id: 5, size: 60 },
+  ],
+  ["d1 vif/0 tx back #3 id 5 ERROR", { kind: "netif-tx-response", ...vif, side: 1, id: 5, status: -1 }],
+  ["d1 vif/0 rx front #3 id 5 ref 8", { kind: "netif-rx-request", ...vif, side: 0, id: 5, ref: 8 }],
+  [
+    "d1 vif/0 rx back #3 id 5 60 bytes at 0x0",
+    { kind: "netif-rx-response", ...vif, side: 1, id: 5, offset: 0, flags: 0, status: 60 },
+  ],
+  [
+    "d1 vif/0 tx front #3 type 99 0102",
+    { kind: "netif-extra-info", ...vif, side: 0, type: 99, flags: 0, data: Uint8Array.of(1, 2) },
+  ],
+  [
+    "d1 vif/0 from the guest, 60 bytes: no room",
+    { kind: "packet-dropped", at: 0, domain: 1, device: "vif/0", toGuest: false, length: 60, reason: "no room" },
+  ],
+  [
+    "d1 vif/0 is shut, -EINVAL: ring",
+    { kind: "frontend-error", at: 0, domain: 1, device: "vif/0", errno: 22, message: "ring" },
+  ],
+  ["d1 without 0x80", { kind: "emulated-unplug", at: 0, domain: 1, mask: 0x80 }],
+  [
+    "d1 0xc0000..0xc3fff: reads from RAM, writes to the bus",
+    { kind: "bios-area", at: 0, domain: 1, address: 0xc0000, size: 0x4000, readsRam: true, writesRam: false },
+  ],
   ['d1 com1 "S"', { kind: "device-output", at: 0, domain: 1, device: "com1", data: bytes("S") }],
   ["domains ended, 1 instruction retired", { kind: "end", at: 0, reason: "domains ended", retired: 1, steps: 4 }],
 ];
@@ -186,7 +215,7 @@ describe("an event as a line", () => {
 
   it("begins with its time and kind, in columns", () => {
     expect(describeEvent({ kind: "irq-delivery", at: 1_234_567, domain: 1, vcpu: 0, vector: 3 })).toBe(
-      "       1.234567 ms  irq-delivery     d1v0 vector 0x3",
+      "       1.234567 ms  irq-delivery       d1v0 vector 0x3",
     );
   });
 
