@@ -14,7 +14,7 @@ import { FrontRing, type FrontRingState } from "../split/front-ring.ts";
 import { XENBUS } from "../split/xenbus.ts";
 import { FrontPages, type FrontPagesState, type Lent, loadLent, saveLent } from "./front-pages.ts";
 import { encodeDiscard, encodeTransfer } from "./front-requests.ts";
-import { LAYOUTS, MAX_SEGMENTS, OP, type ProtocolName, RSP, SECTORS_PER_PAGE } from "./protocol.ts";
+import { decodeResponse, LAYOUTS, MAX_SEGMENTS, OP, type ProtocolName, RSP, SECTORS_PER_PAGE } from "./protocol.ts";
 
 export type BlockOperation = "read" | "write" | "flush" | "discard";
 
@@ -31,6 +31,8 @@ export const MAX_SECTORS = MAX_SEGMENTS * SECTORS_PER_PAGE;
 const MAX_QUEUED = 4096;
 /** VDISK_READONLY, a bit of the `info` node. */
 const READ_ONLY = 4;
+/** Ids are places in the ring: there are fewer. */
+const MAX_ID = 4096n;
 /** A disk beyond 2^40 sectors is no disk, as in the machine's configuration. */
 const MAX_DISK_SECTORS = 2 ** 40;
 
@@ -188,9 +190,16 @@ export class Blkfront implements Snapshotable<BlkfrontState> {
     const { ring, port } = connection;
     let moved = 0;
     while (moved < this.#queue.length && !ring.full && this.#send(connection, this.#queue[moved]!)) moved++;
-    if (moved === 0) return;
-    this.#queue.splice(0, moved);
-    if (ring.push()) this.#kernel.notify(port);
+    const [first] = this.#queue;
+    if (moved > 0) {
+      this.#queue.splice(0, moved);
+      if (ring.push()) this.#kernel.notify(port);
+    } else if (first !== undefined && ring.inFlight === 0) {
+      // Nothing that could give pages back is under way.
+      this.#queue.shift();
+      this.#handlers.done(first.tag, RSP.ERROR, NOTHING);
+      this.push();
+    }
   }
 
   /** Lets go of the device once everything submitted is done. */
@@ -209,8 +218,8 @@ export class Blkfront implements Snapshotable<BlkfrontState> {
     while (this.#slots[id] !== undefined) id++;
     this.#slots[id] = { tag: request.tag, operation, count, pages: lent };
     if (operation === OP.WRITE) {
-      for (const [index, { page }] of lent.entries()) {
-        page.write(0, data.subarray(index * PAGE_SIZE, (index + 1) * PAGE_SIZE));
+      for (let index = 0; index < lent.length; index++) {
+        lent[index]!.page.write(0, data.subarray(index * PAGE_SIZE, (index + 1) * PAGE_SIZE));
       }
     }
     const bytes =
@@ -239,31 +248,24 @@ export class Blkfront implements Snapshotable<BlkfrontState> {
   /** False when the response was nonsense, or its program ended the device. */
   #take(ring: FrontRing): boolean {
     const bytes = ring.take(LAYOUTS[this.#protocol].response);
-    const view = new DataView(bytes.buffer);
-    const [id, high] = [view.getUint32(0, true), view.getUint32(4, true)];
-    const slot = high === 0 ? this.#slots[id] : undefined;
+    const { id, operation, status } = decodeResponse(bytes);
+    const slot = id < MAX_ID ? this.#slots[Number(id)] : undefined;
     if (slot === undefined) {
-      this.#fatal(`answered request ${high === 0 ? id : "of a wide id"}, which is not in flight`);
+      this.#fatal(`answered request ${id}, which is not in flight`);
       return false;
     }
-    if (view.getUint8(8) !== slot.operation) {
+    if (operation !== slot.operation) {
       this.#fatal(`answered request ${id} as another operation`);
       return false;
     }
-    this.#finish(id, slot, view.getInt16(10, true));
+    this.#finish(Number(id), slot, status);
     return !this.#shut && this.#connection?.ring === ring;
   }
 
   #finish(id: number, { tag, operation, count, pages }: InFlight, status: number): void {
     this.#slots[id] = undefined;
-    let data = NOTHING;
-    if (operation === OP.READ && status === RSP.OKAY) {
-      data = new Uint8Array(count * SECTOR_SIZE);
-      for (const [index, { page }] of pages.entries()) {
-        const at = index * PAGE_SIZE;
-        data.set(page.read(0, Math.min(PAGE_SIZE, data.length - at)), at);
-      }
-    }
+    let data: Uint8Array = NOTHING;
+    if (operation === OP.READ && status === RSP.OKAY) data = dataOf(pages, count * SECTOR_SIZE);
     const held = this.#connection?.pages.give(pages) ?? 0;
     if (held > 0) this.#fatal(`answered request ${id} and still holds ${held} of its pages`);
     this.#handlers.done(tag, status, data);
@@ -421,4 +423,16 @@ export class Blkfront implements Snapshotable<BlkfrontState> {
     this.#leaving = state.leaving;
     this.#shut = state.shut;
   }
+}
+
+/** The first `length` bytes of pages. */
+function dataOf(pages: readonly Lent[], length: number): Uint8Array {
+  const [only] = pages;
+  if (pages.length === 1 && only !== undefined) return only.page.read(0, length);
+  const data = new Uint8Array(length);
+  for (let index = 0; index < pages.length; index++) {
+    const at = index * PAGE_SIZE;
+    data.set(pages[index]!.page.read(0, Math.min(PAGE_SIZE, length - at)), at);
+  }
+  return data;
 }
