@@ -16,6 +16,14 @@ export interface GuestMemoryState {
   runs: { address: number; bytes: Uint8Array }[];
 }
 
+/**
+ * What ringback uses of a WebAssembly.Memory. The package's declarations name this one: not every program that imports it has that name among
+ * its types.
+ */
+export interface LinearMemory {
+  readonly buffer: ArrayBuffer;
+}
+
 /** Called after a store with the guest-physical address of its first byte and its length in bytes. */
 export type WriteObserver = (address: number, length: number) => void;
 
@@ -34,7 +42,7 @@ export class GuestMemory implements Snapshotable<GuestMemoryState> {
    * @param byteOffset where guest-physical address 0 lies in `memory`; a multiple of the page size
    * @param size bytes; a multiple of the page size
    */
-  constructor(memory: WebAssembly.Memory, byteOffset: number, size: number) {
+  constructor(memory: LinearMemory, byteOffset: number, size: number) {
     assert(byteOffset % PAGE_SIZE === 0 && size % PAGE_SIZE === 0, "guest memory is made of whole pages");
     this.size = size;
     this.bytes = new Uint8Array(memory.buffer, byteOffset, size);

@@ -2,6 +2,7 @@
 // Handlers come here when the TLB's tags do not permit the fast path: no translation yet, two pages, decoded code or a
 // clean page below a store, a data breakpoint, no memory behind the page. What is permitted gets its tag on the way.
 
+import type { LinearMemory } from "../core/memory.ts";
 import { AC_FAULT, type Fault, GP, SS_FAULT } from "./context.ts";
 import { RAM_BASE } from "./layout.ts";
 import { AC, AR_DB, AR_TYPE, AR_UNUSABLE, CR0_AM, CR0_PE, type ProcessorState, SS, VM } from "./state.ts";
@@ -82,7 +83,7 @@ export class Access {
    * @param dirty by page; set here before a page gets a write tag
    */
   constructor(
-    memory: WebAssembly.Memory,
+    memory: LinearMemory,
     state: ProcessorState,
     tlb: Tlb,
     ramSize: number,

@@ -3,6 +3,7 @@
 // a byte turns the records of the instructions it is part of into lookups, in place, so that whoever is about to dispatch them
 // decodes afresh. Records are freed only all together, between two instructions.
 
+import type { LinearMemory } from "../core/memory.ts";
 import { Decoder, MAX_INSTRUCTION_LENGTH } from "./decode.ts";
 import { type HandlerTable, handlerTable, SPECIAL } from "./handlers.ts";
 import {
@@ -67,7 +68,7 @@ export class CodeCache {
   readonly #scratch: [number, number, number, number] = [0, 0, 0, 0];
 
   /** @param onChange called with the host-physical address of a page whose element in {@link pages} changes */
-  constructor(memory: WebAssembly.Memory, ramSize: number, onChange: (page: number) => void) {
+  constructor(memory: LinearMemory, ramSize: number, onChange: (page: number) => void) {
     this.#words = new Int32Array(memory.buffer);
     this.#bytes = new Uint8Array(memory.buffer);
     this.pages = new Uint8Array(ramSize / PAGE);

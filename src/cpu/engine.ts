@@ -1,5 +1,6 @@
 // Part: the execution engine: runs decoded records, fetches and decodes what is missing, calls slow functions.
 
+import type { LinearMemory } from "../core/memory.ts";
 import type { Access } from "./access.ts";
 import { EXITED, FETCH } from "./access.ts";
 import type { CodeCache } from "./code-cache.ts";
@@ -57,7 +58,7 @@ export interface EngineHost {
 
 /** The functions that handlers import, and `run(left)`, which goes on at state.eip. */
 export type Imports = Record<ImportName, (...args: number[]) => number>;
-export type Backend = (memory: WebAssembly.Memory, imports: Imports) => (left: number) => void;
+export type Backend = (memory: LinearMemory, imports: Imports) => (left: number) => void;
 
 let module: WebAssembly.Module | undefined;
 
@@ -109,7 +110,7 @@ export class Engine {
   #user = false;
 
   constructor(
-    memory: WebAssembly.Memory,
+    memory: LinearMemory,
     state: ProcessorState,
     ramSize: number,
     code: CodeCache,

@@ -2,6 +2,7 @@
 // Null page, state block, software TLB, jump cache, decoded records, host-physical memory, the map of decoded bytes. Handlers compiled to
 // WebAssembly address all of it with 32-bit numbers that are fixed here; TypeScript sees the same bytes through views.
 
+import type { LinearMemory } from "../core/memory.ts";
 import { OFFSET, SEGMENT_STRIDE, STATE_SIZE } from "./state.ts";
 
 /** The state block (state.ts). Address 0 stays unused, so that 0 can mean "no address". */
@@ -169,7 +170,7 @@ export function arenaSize(ramBytes: number): number {
 }
 
 /** A memory for a processor with `ramBytes` of host-physical memory; it never grows, so views of it stay valid. */
-export function createArena(ramBytes: number): WebAssembly.Memory {
+export function createArena(ramBytes: number): LinearMemory {
   const pages = Math.ceil(arenaSize(ramBytes) / WASM_PAGE);
   return new WebAssembly.Memory({ initial: pages, maximum: pages });
 }

@@ -3,7 +3,7 @@
 // entry, `execute` runs with the state as it is set and without EPT, which is what tests of single instructions use.
 
 import { InputError } from "../core/errors.ts";
-import { GuestMemory, PAGE_SIZE } from "../core/memory.ts";
+import { GuestMemory, type LinearMemory, PAGE_SIZE } from "../core/memory.ts";
 import type { Snapshotable } from "../core/snapshot.ts";
 import { Access, EXITED, type MmioHandler } from "./access.ts";
 import { CodeCache } from "./code-cache.ts";
@@ -84,7 +84,7 @@ const BREAKPOINTS_ENABLED = 0xff;
 
 export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
   /** The one memory; host-physical address 0 is at RAM_BASE. */
-  readonly arena: WebAssembly.Memory;
+  readonly arena: LinearMemory;
   /** Host-physical memory as the hypervisor and devices use it. */
   readonly memory: GuestMemory;
   readonly state: ProcessorState;

@@ -7,6 +7,8 @@
  * entering and leaving VMX non-root operation copies nothing it has to translate.
  */
 
+import type { LinearMemory } from "../core/memory.ts";
+
 /** Bytes reserved for the state block. */
 export const STATE_SIZE = 4096;
 
@@ -146,7 +148,7 @@ export class ProcessorState {
   readonly words: Uint32Array;
   readonly base: number;
 
-  constructor(memory: WebAssembly.Memory, base: number) {
+  constructor(memory: LinearMemory, base: number) {
     this.base = base;
     this.words = new Uint32Array(memory.buffer, base, STATE_SIZE / 4);
   }

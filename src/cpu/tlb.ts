@@ -3,6 +3,7 @@
 // path at this moment; they come and go with decoded code, clean pages and breakpoints and are set again without a walk,
 // so that whether a walk happens depends on the guest only. The metadata is part of the saved state, the tags are not.
 
+import type { LinearMemory } from "../core/memory.ts";
 import type { Snapshotable } from "../core/snapshot.ts";
 import { NO_TAG, RAM_BASE, TLB, TLB_EMPTY, TLB_ENTRIES, TLB_STRIDE, TLB_SUPERVISOR, TLB_USER } from "./layout.ts";
 
@@ -40,7 +41,7 @@ export class Tlb implements Snapshotable<TlbState> {
   readonly #filled = new Uint16Array(SLOTS);
   #count = 0;
 
-  constructor(memory: WebAssembly.Memory) {
+  constructor(memory: LinearMemory) {
     this.#words = new Uint32Array(memory.buffer);
     for (let slot = 0; slot < SLOTS; slot++) this.#empty(slotIndex(slot));
     for (let index = 0; index < TLB_ENTRIES; index++) this.#empty((TLB_EMPTY + index * TLB_STRIDE) >> 2);
