@@ -63,6 +63,7 @@ export class Pc implements Snapshotable<PcTextState> {
   #serial: string[] = ["", ""];
   #debug = "";
   readonly #clock: OwnedClock;
+  readonly #timers: OwnedClock;
   readonly #cards: { readonly name: string; readonly card: Card }[] = [];
 
   /** @throws InputError when an image cannot be used */
@@ -70,6 +71,7 @@ export class Pc implements Snapshotable<PcTextState> {
     const { clock, emit, hypervisor, startDateSeconds } = wires;
     const { domid } = domain;
     this.#clock = new OwnedClock(config.name, clock);
+    this.#timers = new OwnedClock(config.name, clock);
     const host = hypervisor.deviceModelHost(domid);
     const buses = { ports: new PortBus(), mmio: new MmioBus() };
     const memorySize = config.memoryMiB * MIB;
@@ -78,6 +80,7 @@ export class Pc implements Snapshotable<PcTextState> {
     this.platform = new PcPlatform(
       {
         clock: this.#clock,
+        timers: this.#timers,
         buses: { hypervisor: host.inHypervisor, "device-model": buses },
         memory: host.memory,
         mapSegment: ({ address, size, reads, writes }) => host.mapBiosArea(address, size, reads, writes),
@@ -119,6 +122,9 @@ export class Pc implements Snapshotable<PcTextState> {
     host.setFaults(new Set(wires.faults as readonly XenFault[]));
     const faults = new Set(wires.faults as readonly DeviceModelFault[]);
     this.#deviceModel = new DeviceModel(host, buses.ports, buses.mmio, faults);
+    hypervisor.watchDomains((ended, event) => {
+      if (ended === domain && event === "shutdown") this.#stop();
+    });
   }
 
   #plug(name: string, nic: NicConfig, ports: PortBus, { clock, faults, network, random }: PcWires): void {
@@ -140,9 +146,15 @@ export class Pc implements Snapshotable<PcTextState> {
 
   /** Power-on of all devices. What they have said so far stays. */
   reset(): void {
-    for (const { card } of this.#cards) card.reset();
+    this.#stop();
     this.#clock.cancelAll();
     this.platform.reset();
+  }
+
+  /** The domain has ended: its timers and cards do nothing any more. What is on its way out of a UART still comes out. */
+  #stop(): void {
+    for (const { card } of this.#cards) card.reset();
+    this.#timers.cancelAll();
   }
 
   /** @param port 0 for COM1 */

@@ -190,6 +190,23 @@ describe("a PC that resets itself", () => {
   });
 });
 
+it("a PC that has ended is silent, while others go on", () => {
+  // PIT channel 0 in mode 2 with count 100h, which interrupts nobody; CLI, HLT.
+  const ending = [0xb0, 0x34, 0xe6, 0x43, 0xb0, 0x00, 0xe6, 0x40, 0xb0, 0x01, 0xe6, 0x40, 0xfa, 0xf4];
+  const images = new Images(
+    { ending: { build: () => pvhKernel(ending) }, lasting: { build: () => pvhKernel([0xeb, 0xfe]) } },
+    load,
+  );
+  const domains = ["ending", "lasting"].map((name) => {
+    return { name, kernel: name, memoryMiB: 2, board: { kind: "pc" } } as const;
+  });
+  const { machine, events } = start({ domains, timeLimitNs: 20 * NS_PER_MS }, images);
+  while (machine.step());
+  expect([machine.ended("ending"), machine.ended("lasting")]).toEqual(["poweroff", "running"]);
+  const end = events.findIndex((event) => event.kind === "domain-state" && event.reason === "poweroff");
+  expect(events.slice(end + 1)).toEqual([]);
+});
+
 /** OUT of a byte's value to a port. */
 const out = (port: number, value: number): number[] => [0x66, 0xba, port & 0xff, port >>> 8, 0xb0, value, 0xee];
 /** Selects the host bridge's PAM0 to PAM2, and writes PAM1: C0000h to C7FFFh. */

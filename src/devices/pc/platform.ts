@@ -47,6 +47,8 @@ export interface PlaceBuses {
 
 export interface PlatformWires {
   readonly clock: AlarmClock;
+  /** The clock of the timers in the hypervisor, which stop when the domain ends. */
+  readonly timers: AlarmClock;
   readonly buses: Readonly<Record<Place, PlaceBuses>>;
   /** The guest's memory for bus masters. */
   readonly memory: PhysicalMemory;
@@ -121,7 +123,7 @@ export class PcPlatform {
   readonly #parts: Part[] = [];
 
   constructor(wires: PlatformWires, options: PlatformOptions) {
-    const { clock } = wires;
+    const { clock, timers } = wires;
     const { kind, firmware, serialTransmitTime } = options;
     this.kind = kind;
     this.#drivePciIntx = wires.drivePciIntx;
@@ -135,7 +137,7 @@ export class PcPlatform {
     let ioApic: IoApic | undefined;
     if (hasPci) {
       const lapic = new LocalApic({
-        clock,
+        clock: timers,
         changed: () => wires.interruptChanged(),
         endOfInterrupt: (vector) => ioApic?.endOfInterrupt(vector),
       });
@@ -144,8 +146,8 @@ export class PcPlatform {
     }
     const routing = new InterruptRouting(this.#pic, ioApic, wires.lineChanged);
     this.#routing = routing;
-    const pit = new Pit({ clock, irq0: routing.isa[PIT_IRQ]!.source("8254") });
-    const rtc = new Rtc({ clock, irq8: routing.isa[RTC_IRQ]!.source("rtc") }, options);
+    const pit = new Pit({ clock: timers, irq0: routing.isa[PIT_IRQ]!.source("8254") });
+    const rtc = new Rtc({ clock: timers, irq8: routing.isa[RTC_IRQ]!.source("rtc") }, options);
 
     // In the device model.
     this.isaIrqs = routing.isa.map((_, irq) => new IrqLine(`isa irq ${irq}`, (level) => wires.driveIsaIrq(irq, level)));

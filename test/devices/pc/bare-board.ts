@@ -85,6 +85,7 @@ export class BareBoard {
     this.platform = new Platform(
       {
         clock: this.clock,
+        timers: this.clock,
         buses: { hypervisor: buses, "device-model": buses },
         memory: {
           read: (address, length) => (inside(address, length) ? memory.read(address, length) : undefined),

@@ -37,6 +37,7 @@ export class Rig {
     this.platform = new PcPlatform(
       {
         clock: this.clock,
+        timers: this.clock,
         buses: { hypervisor: buses, "device-model": buses },
         memory: {
           read: (address, length) =>
