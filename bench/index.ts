@@ -11,6 +11,7 @@ import { frameRates } from "./frames.ts";
 import { guestSpeeds } from "./guests.ts";
 import { ioRates } from "./ioexits.ts";
 import { isInstalled } from "./measure.ts";
+import { modelCosts } from "./models.ts";
 import { snapshotTimes } from "./snapshots.ts";
 
 export interface BenchmarkOptions {
@@ -69,6 +70,10 @@ export async function runBenchmarks({ print, progress }: BenchmarkOptions): Prom
 
   progress("frames through the NE2000");
   print(`\n${frameRates()}`);
+
+  const models = modelCosts((line) => progress(`model domains: ${line}`));
+  print(`\n${models.table}`);
+  demands.push(...models.demands);
 
   if (hasPackages()) print(`\n${bootTimes((line) => progress(`iPXE's lease in ${line}`))}`);
 

@@ -16,8 +16,8 @@ const DISK_SECTORS = 65_536;
 /** Requests in flight: a full ring. */
 const DEPTH = 32;
 const PAGE_SECTORS = 8;
-const REQUESTS = 400_000;
-const WARM_UP = 60_000;
+const REQUESTS = 100_000;
+const WARM_UP = 40_000;
 const DEMANDED_REQUESTS = 300_000;
 const MANY = 1000;
 
@@ -70,7 +70,7 @@ interface Rate {
   readonly eventsPerRequest: number;
 }
 
-export function blockRate(load: Load, recorded: boolean, requests = REQUESTS): Rate {
+function blockRate(load: Load, recorded: boolean, requests = REQUESTS): Rate {
   const config = completeConfig({
     domains: [],
     models: [{ name: "loader", program: "loader", pages: 64, disks: [{ device: "xvda", sectors: DISK_SECTORS }] }],
@@ -97,7 +97,7 @@ export function blockRate(load: Load, recorded: boolean, requests = REQUESTS): R
 }
 
 /** A thousand domains, each with a disk that it writes a sector of. */
-export function manyDomains(): { readonly memoryKib: number; readonly heapKib: number; readonly microseconds: number } {
+function manyDomains(): { readonly memoryKib: number; readonly heapKib: number; readonly microseconds: number } {
   const config = completeConfig({
     domains: [],
     models: Array.from({ length: MANY }, (_, index) => ({
