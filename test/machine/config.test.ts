@@ -6,6 +6,7 @@ import { FAULT_SWITCHES } from "../../src/machine/fault-switches.ts";
 
 const DISK = { device: "xvda", sectors: 8 };
 const DOMAIN = { name: "guest", kernel: "guest", memoryMiB: 16, disks: [DISK] };
+const VIF = { address: "00:16:3e:00:00:01" };
 const machine = (settings: object): MachineConfig => ({ domains: [DOMAIN], ...settings });
 const domain = (settings: object) => machine({ domains: [{ ...DOMAIN, ...settings }] });
 const fault = (settings: object) => domain({ disks: [{ ...DISK, faults: [{ operation: "read", ...settings }] }] });
@@ -55,6 +56,16 @@ describe("a machine's configuration", () => {
       "domain guest, onReboot: must be destroy unless the domain has a board that does not show Xen",
       domain({ onReboot: "restart" }),
     ],
+    ["domain guest: must be given at most 8 interfaces", domain({ vifs: Array.from({ length: 9 }, () => VIF) })],
+    [
+      "domain guest: must be shown Xen to have its interfaces",
+      domain({ disks: [], vifs: [VIF], board: { kind: "pc" } }),
+    ],
+    [
+      "domain guest, interface 0, rate: must be of 1 to 2^32 - 1 each",
+      domain({ vifs: [{ ...VIF, rate: { bytes: 0, microseconds: 50_000 } }] }),
+    ],
+    ["domains[0].vifs[0].address: must be text", domain({ vifs: [{}] })],
     [
       "domain guest, board: must be a pc that shows Xen to have the Xen platform device",
       domain({ disks: [], board: { kind: "pc", xenPlatform: true } }),

@@ -9,9 +9,10 @@ import type { Snapshotable } from "../../core/snapshot.ts";
 import { ERRNO_H } from "../../xen/abi/constants.ts";
 import type { ModelKernel } from "../../xen/model/kernel.ts";
 import { FrontEnd, type FrontEndState } from "../split/front-end.ts";
-import { FrontRing, type FrontRingState } from "../split/front-ring.ts";
+import { FrontRing } from "../split/front-ring.ts";
 import { XENBUS } from "../split/xenbus.ts";
-import { type Buffer, type BufferState, lend, loadBuffers, saveBuffers, takeBack } from "./front-buffers.ts";
+import { type Buffer, lend, takeBack } from "./front-buffers.ts";
+import { type Connection, type ConnectionState, HOLDS, loadConnection, saveConnection } from "./front-connection.ts";
 import {
   decodeRxResponse,
   decodeTxResponse,
@@ -37,8 +38,6 @@ const MIN_FRAME = 14;
 const MAX_QUEUED = 1024;
 /** Buffers of each direction, where the domain has the pages. */
 const DEFAULT_BUFFERS = 64;
-
-const HOLDS = { nothing: 0, beginning: 1, part: 2 } as const;
 
 export interface NetfrontOptions {
   /** Handle: 0 for the domain's first interface. */
@@ -80,45 +79,10 @@ interface Queued {
 
 export interface NetfrontState {
   front: FrontEndState;
-  connection: {
-    ports: number[];
-    rings: BufferState[];
-    tx: FrontRingState;
-    rx: FrontRingState;
-    sending: BufferState[];
-    free: number[];
-    holds: number[];
-    extras: number;
-    posting: BufferState[];
-    posted: number[];
-    parts: Uint8Array[];
-    damaged: boolean;
-  } | null;
+  connection: ConnectionState | null;
   queue: { frame: Uint8Array; flags: number; segmentSize: number }[];
   leaving: boolean;
   shut: boolean;
-}
-
-interface Connection {
-  readonly ports: readonly number[];
-  /** The pages of the rings: transmit, receive. */
-  readonly rings: readonly Buffer[];
-  readonly tx: FrontRing;
-  readonly rx: FrontRing;
-  readonly sending: readonly Buffer[];
-  /** Numbers of the sending buffers that are not in the ring. */
-  readonly free: number[];
-  /** What each sending buffer holds: nothing, the beginning of a frame, or a further part of one. */
-  readonly holds: number[];
-  /** Extra-info slots in the ring. */
-  extras: number;
-  readonly posting: readonly Buffer[];
-  /** Numbers of the posted buffers, in the ring's order. */
-  readonly posted: number[];
-  /** Of a frame whose last slot has not come. */
-  parts: Uint8Array[];
-  /** One of its slots had an error. */
-  damaged: boolean;
 }
 
 export class Netfront implements Snapshotable<NetfrontState> {
@@ -392,23 +356,7 @@ export class Netfront implements Snapshotable<NetfrontState> {
     const connection = this.#connection;
     return {
       front: this.#end.save(),
-      connection:
-        connection === undefined
-          ? null
-          : {
-              ports: [...connection.ports],
-              rings: saveBuffers(connection.rings),
-              tx: connection.tx.save(),
-              rx: connection.rx.save(),
-              sending: saveBuffers(connection.sending),
-              free: [...connection.free],
-              holds: [...connection.holds],
-              extras: connection.extras,
-              posting: saveBuffers(connection.posting),
-              posted: [...connection.posted],
-              parts: connection.parts.map((part) => part.slice()),
-              damaged: connection.damaged,
-            },
+      connection: connection === undefined ? null : saveConnection(connection),
       queue: this.#queue.map((queued) => ({ ...queued, frame: queued.frame.slice() })),
       leaving: this.#leaving,
       shut: this.#shut,
@@ -423,21 +371,7 @@ export class Netfront implements Snapshotable<NetfrontState> {
     this.#shut = shut;
     this.#connection = undefined;
     if (connection === null) return;
-    const rings = loadBuffers(kernel, connection.rings);
-    this.#connection = {
-      ports: [...connection.ports],
-      rings,
-      tx: new FrontRing([rings[0]!.page], TX_SLOT, 0, connection.tx),
-      rx: new FrontRing([rings[1]!.page], RX_SLOT, 0, connection.rx),
-      sending: loadBuffers(kernel, connection.sending),
-      free: [...connection.free],
-      holds: [...connection.holds],
-      extras: connection.extras,
-      posting: loadBuffers(kernel, connection.posting),
-      posted: [...connection.posted],
-      parts: connection.parts.map((part) => part.slice()),
-      damaged: connection.damaged,
-    };
+    this.#connection = loadConnection(kernel, connection);
     for (const port of connection.ports) kernel.adoptPort(port, () => this.#serve());
   }
 }

@@ -10,6 +10,8 @@ import {
   EXTRA,
   EXTRA_FLAG_MORE,
   type ExtraInfo,
+  GSO_TYPE,
+  gsoOf,
   NR_SLOTS_MIN,
   TXF,
   type TxRequest,
@@ -85,10 +87,23 @@ export function gather(
   if (flaw === undefined && crossesPage(own)) {
     return { fatal: `${own.size} bytes at ${own.offset} cross a page's end` };
   }
+  const problem = gsoProblem(extras);
+  if (problem !== undefined) return { fatal: problem };
   const packet = { slots: [own, ...rest], extras, flags: first.flags, size: first.size };
   return flaw === undefined ? packet : { ...packet, flaw };
 }
 
 export function isMulticastEntry({ type }: ExtraInfo): boolean {
   return type === EXTRA.MCAST_ADD || type === EXTRA.MCAST_DEL;
+}
+
+/** What is wrong with the segmentation asked for; undefined when nothing is. xen-netback takes either for an attack. */
+function gsoProblem(extras: readonly ExtraInfo[]): string | undefined {
+  for (const extra of extras) {
+    if (extra.type !== EXTRA.GSO) continue;
+    const { size, type } = gsoOf(extra);
+    if (type !== GSO_TYPE.TCPV4) return `bad GSO type ${type}`;
+    if (size === 0) return "GSO size must not be zero";
+  }
+  return undefined;
 }

@@ -11,7 +11,7 @@ import { nextRequest, type VifContext } from "./context.ts";
 import { Credit, type CreditState, type Rate } from "./credit.ts";
 import { fillChecksum, segment } from "./offload.ts";
 import { gather, isMulticastEntry, type Packet } from "./packet.ts";
-import { EXTRA, type ExtraInfo, encodeTxResponse, GSO_TYPE, gsoOf, RING_SIZE, RSP, TXF } from "./protocol.ts";
+import { EXTRA, type ExtraInfo, encodeTxResponse, gsoOf, RING_SIZE, RSP, TXF } from "./protocol.ts";
 
 /** XEN_NETBK_MCAST_MAX: addresses in an interface's filter. */
 const MAX_MULTICAST = 64;
@@ -81,9 +81,8 @@ export class Transmitter {
     }
     while (ring.known > 0 && this.#outgoing.length === 0 && this.#hasCredit()) {
       const packet = gather(() => nextRequest(ring), ring.known, faults);
-      const problem = "fatal" in packet ? packet.fatal : gsoProblem(packet.extras);
-      if ("fatal" in packet || problem !== undefined) {
-        this.#context.fatal(problem ?? "");
+      if ("fatal" in packet) {
+        this.#context.fatal(packet.fatal);
         return;
       }
       this.#credit?.spend(packet.size);
@@ -189,17 +188,6 @@ export class Transmitter {
     this.#multicast.clear();
     for (const address of multicast) this.#multicast.add(address);
   }
-}
-
-/** What is wrong with the segmentation asked for; undefined when nothing is. xen-netback takes either for an attack. */
-function gsoProblem(extras: readonly ExtraInfo[]): string | undefined {
-  for (const extra of extras) {
-    if (extra.type !== EXTRA.GSO) continue;
-    const { size, type } = gsoOf(extra);
-    if (type !== GSO_TYPE.TCPV4) return `bad GSO type ${type}`;
-    if (size === 0) return "GSO size must not be zero";
-  }
-  return undefined;
 }
 
 /** Padded to the least length, with its check sequence. */
