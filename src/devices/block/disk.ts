@@ -68,11 +68,20 @@ export class OverlayDisk implements Disk, Snapshotable<OverlayState> {
   }
 
   read(sector: number, count: number): Uint8Array {
+    const start = sector % SECTORS_PER_BLOCK;
+    if (start + count <= SECTORS_PER_BLOCK) return this.#part(sector, start, count);
     const bytes = new Uint8Array(count * SECTOR_SIZE);
     this.#eachBlock(sector, count, (number, within, from, length) => {
       bytes.set(this.#block(number).subarray(within, within + length), from);
     });
     return bytes;
+  }
+
+  /** Sectors of one block, which begin `start` sectors into it: nearly all reads are such. */
+  #part(sector: number, start: number, count: number): Uint8Array {
+    this.#checkInside(sector, count);
+    const block = this.#block((sector - start) / SECTORS_PER_BLOCK);
+    return block.slice(start * SECTOR_SIZE, (start + count) * SECTOR_SIZE);
   }
 
   write(sector: number, bytes: Uint8Array): DiskStatus {
@@ -102,14 +111,18 @@ export class OverlayDisk implements Disk, Snapshotable<OverlayState> {
     for (let number = first; number < Math.min(end, this.#imageBlocks); number++) this.#blocks.set(number, ZEROS);
   }
 
+  #checkInside(sector: number, count: number): void {
+    const isInside = sector >= 0 && count >= 0 && sector + count <= this.#sectorCount;
+    assert(isInside, () => `sectors ${sector}+${count} of ${this.#sectorCount}`);
+  }
+
   /** Calls back for the part of each block: its offset in the block, its offset in the whole, its length, all in bytes. */
   #eachBlock(
     sector: number,
     count: number,
     visit: (number: number, within: number, from: number, length: number) => void,
   ): void {
-    const isInside = sector >= 0 && count >= 0 && sector + count <= this.sectorCount;
-    assert(isInside, () => `sectors ${sector}+${count} of ${this.sectorCount}`);
+    this.#checkInside(sector, count);
     for (let done = 0; done < count; ) {
       const within = (sector + done) % SECTORS_PER_BLOCK;
       const sectors = Math.min(SECTORS_PER_BLOCK - within, count - done);
