@@ -116,6 +116,11 @@ export class FrontEnd {
     if (this.#state === XENBUS.Initialised || this.#state === XENBUS.Connected) this.switchTo(XENBUS.Closing);
   }
 
+  /** Nothing is in flight any more: lets go if the back end closes as well. */
+  drained(): void {
+    if (this.#state === XENBUS.Closing) this.#changed();
+  }
+
   /** Lets go, whatever the back end says. */
   close(): void {
     if (this.#state === XENBUS.Closed || this.#state === XENBUS.Unknown) return;

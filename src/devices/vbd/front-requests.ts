@@ -17,8 +17,10 @@ export interface Transfer {
   /** Virtual device number. */
   readonly device: number;
   readonly sector: number;
-  /** Sectors; the pages are filled from their beginning. */
+  /** Sectors. */
   readonly count: number;
+  /** Sector of the first page at which the data begin; the other pages are filled from their beginning. */
+  readonly first: number;
   readonly lent: readonly Lent[];
 }
 
@@ -31,11 +33,13 @@ export function encodeTransfer(protocol: ProtocolName, request: Transfer): Uint8
   VIEW.setUint16(HANDLE, request.device & 0xffff, true);
   store64(id, request.id);
   store64(sector, request.sector);
-  for (let index = 0, left = count, at = segments; index < lent.length; index++, at += SEGMENT_SIZE) {
+  let first = request.first;
+  for (let index = 0, end = first + count, at = segments; index < lent.length; index++, at += SEGMENT_SIZE) {
     VIEW.setUint32(at, lent[index]!.ref, true);
-    // first_sect 0, last_sect, padding
-    VIEW.setUint32(at + 4, (Math.min(left, SECTORS_PER_PAGE) - 1) << 8, true);
-    left -= SECTORS_PER_PAGE;
+    // first_sect, last_sect, padding
+    VIEW.setUint32(at + 4, first | ((Math.min(end, SECTORS_PER_PAGE) - 1) << 8), true);
+    first = 0;
+    end -= SECTORS_PER_PAGE;
   }
   return BYTES.subarray(0, segments + SEGMENT_SIZE * lent.length);
 }

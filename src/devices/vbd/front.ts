@@ -64,6 +64,8 @@ interface Queued {
   readonly count: number;
   /** Of a write. */
   readonly data: Uint8Array;
+  /** Sector of the first page at which the data lie. */
+  readonly first: number;
 }
 
 /** A request in the ring; its id is the number of its place. */
@@ -71,6 +73,7 @@ interface InFlight {
   readonly tag: number;
   readonly operation: number;
   readonly count: number;
+  readonly first: number;
   readonly pages: readonly Lent[];
 }
 
@@ -78,8 +81,8 @@ export interface BlkfrontState {
   front: FrontEndState;
   ring: (FrontRingState & { gfn: number; ref: number; port: number; persistent: boolean }) | null;
   pages: FrontPagesState | null;
-  slots: ({ tag: number; operation: number; count: number; pages: { gfn: number; ref: number }[] } | null)[];
-  queue: { tag: number; operation: number; sector: number; count: number; data: Uint8Array }[];
+  slots: ((Omit<InFlight, "pages"> & { pages: { gfn: number; ref: number }[] }) | null)[];
+  queue: Queued[];
   sectors: number;
   info: number;
   flush: boolean;
@@ -166,20 +169,32 @@ export class Blkfront implements Snapshotable<BlkfrontState> {
   /**
    * Takes a request; `done` is called with its tag. Requests go out with `push`, at the latest when earlier ones are answered.
    * @param data of a write: `count` sectors
+   * @param first sector of the first page at which the data lie, as those of a buffer that begins within a page
    * @returns false when the device is not connected or too many wait
    * @throws InputError on a request that there cannot be
    */
-  submit(tag: number, operation: BlockOperation, sector = 0, count = 0, data: Uint8Array = NOTHING): boolean {
+  submit(
+    tag: number,
+    operation: BlockOperation,
+    sector = 0,
+    count = 0,
+    data: Uint8Array = NOTHING,
+    first = 0,
+  ): boolean {
     const number = OPERATIONS[operation];
     const transfers = number === OP.READ || number === OP.WRITE;
-    if (transfers && !(Number.isInteger(count) && count >= 1 && count <= MAX_SECTORS)) {
-      throw new InputError(`a transfer of ${count} sectors, must be 1 to ${MAX_SECTORS}`, this.#end.name);
+    const fits = Number.isInteger(count) && count >= 1 && first + count <= MAX_SECTORS;
+    if (transfers && !(fits && Number.isInteger(first) && first >= 0 && first < SECTORS_PER_PAGE)) {
+      throw new InputError(
+        `a transfer of ${count} sectors, must be 1 to ${MAX_SECTORS} in eleven pages`,
+        this.#end.name,
+      );
     }
     if (number === OP.WRITE && data.length !== count * SECTOR_SIZE) {
       throw new InputError(`${data.length} bytes for ${count} sectors`, this.#end.name);
     }
     if (!this.connected || this.#leaving || this.#queue.length >= MAX_QUEUED) return false;
-    this.#queue.push({ tag, operation: number, sector, count, data });
+    this.#queue.push({ tag, operation: number, sector, count, data, first });
     return true;
   }
 
@@ -209,23 +224,19 @@ export class Blkfront implements Snapshotable<BlkfrontState> {
 
   /** Writes one request; false when there are no pages for it now. */
   #send({ ring, pages }: Connection, request: Queued): boolean {
-    const { operation, sector, count, data } = request;
+    const { operation, sector, count, data, first } = request;
     const { device } = this.#options;
     const transfers = operation === OP.READ || operation === OP.WRITE;
-    const lent = pages.take(transfers ? Math.ceil(count / SECTORS_PER_PAGE) : 0, operation === OP.WRITE);
+    const lent = pages.take(transfers ? Math.ceil((first + count) / SECTORS_PER_PAGE) : 0, operation === OP.WRITE);
     if (lent === undefined) return false;
     let id = 0;
     while (this.#slots[id] !== undefined) id++;
-    this.#slots[id] = { tag: request.tag, operation, count, pages: lent };
-    if (operation === OP.WRITE) {
-      for (let index = 0; index < lent.length; index++) {
-        lent[index]!.page.write(0, data.subarray(index * PAGE_SIZE, (index + 1) * PAGE_SIZE));
-      }
-    }
+    this.#slots[id] = { tag: request.tag, operation, count, first, pages: lent };
+    if (operation === OP.WRITE) putData(lent, first * SECTOR_SIZE, data);
     const bytes =
       operation === OP.DISCARD
         ? encodeDiscard(this.#protocol, { id, device, sector, count })
-        : encodeTransfer(this.#protocol, { operation, id, device, sector, count: transfers ? count : 0, lent });
+        : encodeTransfer(this.#protocol, { operation, id, device, sector, count: transfers ? count : 0, first, lent });
     ring.request(bytes);
     return true;
   }
@@ -262,10 +273,10 @@ export class Blkfront implements Snapshotable<BlkfrontState> {
     return !this.#shut && this.#connection?.ring === ring;
   }
 
-  #finish(id: number, { tag, operation, count, pages }: InFlight, status: number): void {
+  #finish(id: number, { tag, operation, count, first, pages }: InFlight, status: number): void {
     this.#slots[id] = undefined;
     let data: Uint8Array = NOTHING;
-    if (operation === OP.READ && status === RSP.OKAY) data = dataOf(pages, count * SECTOR_SIZE);
+    if (operation === OP.READ && status === RSP.OKAY) data = dataOf(pages, first * SECTOR_SIZE, count * SECTOR_SIZE);
     const held = this.#connection?.pages.give(pages) ?? 0;
     if (held > 0) this.#fatal(`answered request ${id} and still holds ${held} of its pages`);
     this.#handlers.done(tag, status, data);
@@ -330,7 +341,7 @@ export class Blkfront implements Snapshotable<BlkfrontState> {
       return;
     }
     if (this.#end.state === XENBUS.Connected) this.#end.disconnect();
-    else if (this.#end.state === XENBUS.Closing) this.#end.close();
+    else this.#end.drained();
   }
 
   #fatal(message: string): void {
@@ -425,14 +436,28 @@ export class Blkfront implements Snapshotable<BlkfrontState> {
   }
 }
 
-/** The first `length` bytes of pages. */
-function dataOf(pages: readonly Lent[], length: number): Uint8Array {
+/** `length` bytes of pages, from `offset` of the first on. */
+function dataOf(pages: readonly Lent[], offset: number, length: number): Uint8Array {
   const [only] = pages;
-  if (pages.length === 1 && only !== undefined) return only.page.read(0, length);
+  if (pages.length === 1 && only !== undefined) return only.page.read(offset, length);
   const data = new Uint8Array(length);
-  for (let index = 0; index < pages.length; index++) {
-    const at = index * PAGE_SIZE;
-    data.set(pages[index]!.page.read(0, Math.min(PAGE_SIZE, length - at)), at);
+  let done = 0;
+  for (const { page } of pages) {
+    const start = done === 0 ? offset : 0;
+    const count = Math.min(PAGE_SIZE - start, length - done);
+    data.set(page.read(start, count), done);
+    done += count;
   }
   return data;
+}
+
+/** Writes into pages, from `offset` of the first on. */
+function putData(pages: readonly Lent[], offset: number, data: Uint8Array): void {
+  let done = 0;
+  for (const { page } of pages) {
+    const start = done === 0 ? offset : 0;
+    const count = Math.min(PAGE_SIZE - start, data.length - done);
+    page.write(start, data.subarray(done, done + count));
+    done += count;
+  }
 }
