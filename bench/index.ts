@@ -12,6 +12,7 @@ import { guestSpeeds } from "./guests.ts";
 import { ioRates } from "./ioexits.ts";
 import { isInstalled } from "./measure.ts";
 import { modelCosts } from "./models.ts";
+import { packetCosts } from "./packets.ts";
 import { snapshotTimes } from "./snapshots.ts";
 
 export interface BenchmarkOptions {
@@ -74,6 +75,10 @@ export async function runBenchmarks({ print, progress }: BenchmarkOptions): Prom
   const models = modelCosts((line) => progress(`model domains: ${line}`));
   print(`\n${models.table}`);
   demands.push(...models.demands);
+
+  const packets = packetCosts((line) => progress(`model domains: ${line}`));
+  print(`\n${packets.table}`);
+  demands.push(...packets.demands);
 
   if (hasPackages()) print(`\n${bootTimes((line) => progress(`iPXE's lease in ${line}`))}`);
 

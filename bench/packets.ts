@@ -16,8 +16,8 @@ const PAGES = 300;
 const BUFFERS = 128;
 /** Packets handed over at once: what a busy stack gives a driver. */
 const BATCH = 64;
-const PACKETS = 300_000;
-const WARM_UP = 50_000;
+const PACKETS = 150_000;
+const WARM_UP = 30_000;
 const DEMANDED_PACKETS = 300_000;
 
 interface Load {

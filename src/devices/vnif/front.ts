@@ -127,14 +127,16 @@ export class Netfront implements Snapshotable<NetfrontState> {
 
   /**
    * Takes a frame without check sequence. Frames go out with `push`, at the latest when earlier ones have left.
-   * @returns false when the device is not connected or too many wait
+   * @returns false when the device is not connected, too many wait, or the frame needs more buffers than there are
    * @throws InputError on a frame that there cannot be
    */
   send(frame: Uint8Array, { blankChecksum = false, segmentSize = 0 }: SendOptions = {}): boolean {
     if (frame.length < MIN_FRAME || frame.length > MAX_FRAME) {
       throw new InputError(`a frame of ${frame.length} bytes, must be ${MIN_FRAME} to ${MAX_FRAME}`, this.#end.name);
     }
+    const buffers = this.#connection?.sending.length ?? 0;
     if (!this.connected || this.#leaving || this.#queue.length >= MAX_QUEUED) return false;
+    if (frame.length > buffers * PAGE_SIZE) return false;
     const flags = blankChecksum || segmentSize > 0 ? TXF.csum_blank | TXF.data_validated : 0;
     this.#queue.push({ frame, flags, segmentSize });
     return true;

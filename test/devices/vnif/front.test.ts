@@ -151,6 +151,15 @@ class Hostile {
   }
 }
 
+test("a frame that needs more buffers than there are is refused, and holds up no other", () => {
+  const { net, host, kernel } = new Hostile(0);
+  expect(net.send(new Uint8Array(8 * 4096))).toBe(true);
+  expect(net.send(new Uint8Array(8 * 4096 + 1))).toBe(false);
+  net.push();
+  expect(net.send(new Uint8Array(60))).toBe(true);
+  expect(host.xenstore.read(`/local/domain/${kernel.domid}/device/vif/0/state`)).toBe("4");
+});
+
 describe("a back end that breaks the rules has its device shut:", () => {
   const frame = new Uint8Array(100).fill(1);
   const respond = (hostile: Hostile, [id, offset, flags, status]: readonly [number, number, number, number]) => {
