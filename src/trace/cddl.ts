@@ -1,6 +1,6 @@
 // Part: the trace file's schema in CDDL (RFC 8610), made from the catalogue so that it cannot fall behind it.
 
-import { EVENT_KINDS, type EventKindName } from "./events.ts";
+import { EVENT_KINDS, type EventKindName, FORMAT_VERSION } from "./events.ts";
 import { fieldsOf } from "./rows.ts";
 
 const PREAMBLE = `; A trace is a CBOR sequence (RFC 8742) of these records, in this order:
@@ -10,7 +10,7 @@ record = header / chunk / index / end
 
 header = ["ringback-trace", header-map, hash: digest]
 header-map = {
-  format: 1,
+  format: ${FORMAT_VERSION},
   time: tstr,
   product: tstr,
   scenario: { name: tstr, ? module: tstr },

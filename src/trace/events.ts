@@ -10,7 +10,7 @@
  * seldom moves far: it is stored as the difference to the same field of the kind's event before it in the chunk.
  */
 
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
 
 interface FieldTypes {
   uint: number;

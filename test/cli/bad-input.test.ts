@@ -35,7 +35,7 @@ beforeAll(() => {
   write("flipped.trace", flipped);
   write("cut.trace", bytes.subarray(0, chunk.offset + 60));
   write("unfinished.trace", bytes.subarray(0, chunk.offset));
-  write("newer.trace", rewritten(bytes, { header: (header) => ({ ...header, format: 2, product: "ringback 9.0.0" }) }));
+  write("newer.trace", rewritten(bytes, { header: (header) => ({ ...header, format: 3, product: "ringback 9.0.0" }) }));
   write(
     "tampered.trace",
     rewritten(bytes, { header: (header) => ({ ...header, seed: "2" }), digest: () => new Uint8Array(16) }),
@@ -68,7 +68,7 @@ describe.each(COMMANDS_ON_FILES)("ringback %s", (command) => {
     ["foreign.trace", "not a ringback trace"],
     ["short.trace", "the header is damaged or incomplete (the file ends inside it)"],
     ["header.trace", "the header is damaged or incomplete (its hash does not match)"],
-    ["newer.trace", "trace format 2; this ringback reads format 1 (it was recorded by ringback 9.0.0)"],
+    ["newer.trace", "trace format 3; this ringback reads format 2 (it was recorded by ringback 9.0.0)"],
   ])("refuses %s in one line", async (file, problem) => {
     expect(await ringback(command, file)).toEqual({ status: 2, out: "", err: `ringback: ${file}: ${problem}\n` });
   });

@@ -114,7 +114,7 @@ describe("ringback info", () => {
     expect(status).toBe(0);
     const line = (name: string) => out.split("\n").find((text) => text.startsWith(`  ${name} `));
     expect(line("scenario")).toMatch(/console-input, seed 1$/);
-    expect(line("recorded by")).toMatch(/ringback \d+\.\d+\.\d+, format 1$/);
+    expect(line("recorded by")).toMatch(/ringback \d+\.\d+\.\d+, format 2$/);
     expect(line("domain")).toMatch(/guest: 16 MiB, kernel guest, command line "mode=console"$/);
     expect(line("image")).toContain(trace.header.images[0]!.sha256);
     expect(line("SHA-256")).toContain(trace.sha256());
