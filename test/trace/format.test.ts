@@ -8,7 +8,7 @@ import { describe, expect, it } from "vitest";
 import { itemEnd } from "../../src/core/cbor.ts";
 import type { Recording } from "../../src/replay/record.ts";
 import { traceSchema } from "../../src/trace/cddl.ts";
-import { EVENT_KINDS } from "../../src/trace/events.ts";
+import { EVENT_KINDS, FORMAT_VERSION } from "../../src/trace/events.ts";
 import { Schema } from "../support/cddl.ts";
 import { recordedConsole, recordedDisk } from "../support/recorded.ts";
 
@@ -96,7 +96,12 @@ describe("the schema", () => {
     const header = () =>
       structuredClone(recordsOf(recordedConsole())[0]!) as [string, Record<string, unknown>, Uint8Array];
     expect(schema.matches("header", header())).toBe(true);
-    for (const change of [{ format: 2 }, { seed: undefined }, { extra: 1 }, { images: [{ name: "x" }] }]) {
+    for (const change of [
+      { format: FORMAT_VERSION + 1 },
+      { seed: undefined },
+      { extra: 1 },
+      { images: [{ name: "x" }] },
+    ]) {
       const [name, map, hash] = header();
       const changed = Object.fromEntries(
         Object.entries({ ...map, ...change }).filter(([, value]) => value !== undefined),
