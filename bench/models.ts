@@ -15,7 +15,6 @@ const XVDA = 51712;
 const DISK_SECTORS = 65_536;
 /** Requests in flight: a full ring. */
 const DEPTH = 32;
-const PAGE_SECTORS = 8;
 const REQUESTS = 100_000;
 const WARM_UP = 40_000;
 const DEMANDED_REQUESTS = 300_000;
@@ -23,23 +22,30 @@ const MANY = 1000;
 
 interface Load {
   readonly operation: BlockOperation;
+  /** Sectors of 512 bytes in a request. */
+  readonly sectors: number;
   readonly persistent: boolean;
 }
 
 const LOADS: Readonly<Record<string, Load>> = {
-  "read 4 KiB": { operation: "read", persistent: false },
-  "write 4 KiB": { operation: "write", persistent: false },
-  "read 4 KiB, persistent grants": { operation: "read", persistent: true },
+  "read a sector, persistent grants": { operation: "read", sectors: 1, persistent: true },
+  "read 4 KiB, persistent grants": { operation: "read", sectors: 8, persistent: true },
+  "read 4 KiB": { operation: "read", sectors: 8, persistent: false },
+  "write 4 KiB": { operation: "write", sectors: 8, persistent: false },
 };
 
 /** Keeps a full ring of requests in flight, for ever. */
-function loader(kernel: ModelKernel, { operation, persistent }: Load, done: () => void): ReturnType<ModelFactory> {
-  const data = new Uint8Array(operation === "write" ? PAGE_SECTORS * 512 : 0);
+function loader(
+  kernel: ModelKernel,
+  { operation, sectors, persistent }: Load,
+  done: () => void,
+): ReturnType<ModelFactory> {
+  const data = new Uint8Array(operation === "write" ? sectors * 512 : 0);
   let next = 0;
   const fill = (): void => {
     while (disk.pending < DEPTH) {
-      disk.submit(0, operation, next, PAGE_SECTORS, data);
-      next = (next + PAGE_SECTORS) % DISK_SECTORS;
+      disk.submit(0, operation, next, sectors, data);
+      next = (next + sectors) % DISK_SECTORS;
     }
     disk.push();
   };
@@ -50,8 +56,8 @@ function loader(kernel: ModelKernel, { operation, persistent }: Load, done: () =
       ready: fill,
       done: () => {
         done();
-        disk.submit(0, operation, next, PAGE_SECTORS, data);
-        next = (next + PAGE_SECTORS) % DISK_SECTORS;
+        disk.submit(0, operation, next, sectors, data);
+        next = (next + sectors) % DISK_SECTORS;
       },
       closed: () => {},
     },
