@@ -4,6 +4,7 @@
 import type { Clock } from "../core/clock.ts";
 import { InvariantError, OutOfRange } from "../core/errors.ts";
 import { type GuestMemory, PAGE_SHIFT, PAGE_SIZE } from "../core/memory.ts";
+import { shortCopy } from "../core/slab.ts";
 import type { Snapshotable } from "../core/snapshot.ts";
 import type { Emit } from "../trace/events.ts";
 import { GRANT_TABLE_H as G } from "./abi/constants.ts";
@@ -209,15 +210,6 @@ export class ModelDomain implements DomainServices, EventSink, Snapshotable<Mode
   }
 }
 
-/**
- * Copies as short as a ring's slot come out of slabs: a buffer of its own costs an array of more than 64 bytes ten times the copying. The slab
- * lives as long as one of its copies; what is kept for long is copied by who keeps it.
- */
-const LONGEST_SMALL_COPY = 256;
-const SLAB_BYTES = 16_384;
-let slab = new Uint8Array(SLAB_BYTES);
-let slabUsed = 0;
-
 /** A granted page in a domain that has no memory of its own to map it to. */
 class MappedGrant implements GrantMapping {
   readonly handle: number;
@@ -291,15 +283,7 @@ class MappedGrant implements GrantMapping {
 
   read(offset: number, length: number): Uint8Array {
     const address = this.#at(offset, length);
-    if (length > LONGEST_SMALL_COPY) return this.#memory.read(address, length);
-    if (slabUsed + length > SLAB_BYTES) {
-      slab = new Uint8Array(SLAB_BYTES);
-      slabUsed = 0;
-    }
-    const copy = slab.subarray(slabUsed, slabUsed + length);
-    slabUsed += Math.ceil(length / 8) * 8;
-    copy.set(this.#memory.bytes.subarray(address, address + length));
-    return copy;
+    return shortCopy(this.#memory.bytes, address, address + length);
   }
 
   write(offset: number, bytes: Uint8Array): void {
