@@ -1,4 +1,4 @@
-// Part: the disks of a machine's configuration, and what happens to them while it runs.
+// Part: the disks of a machine's configuration.
 
 import type { DiskFault } from "../devices/block/faults.ts";
 import { virtualDeviceNumber } from "../devices/vbd/device-number.ts";
@@ -24,25 +24,9 @@ export interface DiskConfig {
   readonly faults?: readonly DiskFault[];
 }
 
-/**
- * What a toolstack does to a domain's disk while the machine runs: attaches it, asks the guest to let go of it (detach), takes it away without
- * asking (remove), or gives it another size. Actions are taken in order.
- */
-export interface DiskAction {
-  readonly action: "attach" | "detach" | "remove" | "resize";
-  readonly domain: string;
-  readonly disk: string;
-  /** The new size. */
-  readonly sectors?: number;
-  /** When: at a virtual time, or when the domain's terminal has shown a text since the action before. */
-  readonly atNs?: number;
-  readonly after?: string;
-}
-
 /** 512 TiB: the offset of a disk's last byte is still an exact integer. */
-const MAX_SECTORS = 2 ** 40;
+export const MAX_SECTORS = 2 ** 40;
 const DISK_OPERATIONS: readonly string[] = ["read", "write", "flush", "discard"];
-const ACTIONS: readonly string[] = ["attach", "detach", "remove", "resize"];
 /** Linux's discard_granularity has 32 bits. */
 const MAX_GRANULARITY = 0xffff_ffff;
 
@@ -82,22 +66,4 @@ function checkFault({ operation, sector = 0, count = 1, oneIn = 1, times = 1 }: 
   check(isWithin(sector, 0, MAX_SECTORS) && isWithin(count, 1, MAX_SECTORS), place, "of sectors that there can be");
   check(isWithin(oneIn, 1, 2 ** 32), place, "one in 1 to 2^32");
   check(isPositive(times), place, "gone after 1 failure or more");
-}
-
-/** @param disksOf the disks of a domain, undefined when there is no such domain */
-export function checkActions(
-  actions: readonly DiskAction[],
-  disksOf: (domain: string) => readonly DiskConfig[] | undefined,
-): void {
-  for (const [index, { action, domain, disk, sectors, atNs, after }] of actions.entries()) {
-    const place = `action ${index}`;
-    check(ACTIONS.includes(action), place, `one of ${ACTIONS.join(", ")}`);
-    const hasDisk = (disksOf(domain) ?? []).some(({ device }) => device === disk);
-    check(hasDisk, place, "of a disk that one of the domains has");
-    check((action === "resize") === (sectors !== undefined), place, "given sectors if it is a resize");
-    check(sectors === undefined || isWithin(sectors, 1, MAX_SECTORS), place, "of 1 to 2^40 sectors");
-    check((atNs === undefined) !== (after === undefined), place, "either at a time or after a text");
-    check(atNs === undefined || isWithin(atNs, 0, Number.MAX_SAFE_INTEGER), place, "at a time from 0 on");
-    check(after !== "", place, "after a text that is not empty");
-  }
 }

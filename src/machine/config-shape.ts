@@ -103,7 +103,7 @@ const DISK = settings({
 const ACTION = settings({
   action: text,
   domain: text,
-  disk: text,
+  disk: optional(text),
   sectors: optional(integer),
   atNs: optional(integer),
   after: optional(text),

@@ -4,11 +4,13 @@ import { NS_PER_SECOND } from "../core/units.ts";
 import type { LinkOptions } from "../devices/net/link.ts";
 import type { HostConfig as NetworkHost } from "../devices/net/network.ts";
 import type { Rate } from "../devices/vnif/credit.ts";
-import { checkActions, checkDisks, type DiskAction, type DiskConfig } from "./config-disks.ts";
+import { checkActions, type MachineAction } from "./config-actions.ts";
+import { checkDisks, type DiskConfig } from "./config-disks.ts";
 import { check, checkedShape, isPositive, isWithin } from "./config-shape.ts";
 import { FAULT_SWITCHES } from "./fault-switches.ts";
 
-export type { DiskAction, DiskConfig, DiskFaultConfig } from "./config-disks.ts";
+export type { DiskAction, DomainAction, MachineAction } from "./config-actions.ts";
+export type { DiskConfig, DiskFaultConfig } from "./config-disks.ts";
 
 /** A para-virtual network interface. */
 export interface VifConfig {
@@ -108,8 +110,8 @@ export interface MachineConfig {
   /** Domains without; they are built after the others, in this order. */
   readonly models?: readonly ModelConfig[];
   readonly network?: NetworkConfig;
-  /** What happens to the domains' disks while the machine runs. */
-  readonly actions?: readonly DiskAction[];
+  /** What a toolstack does while the machine runs, in this order. */
+  readonly actions?: readonly MachineAction[];
   /** Names of faults that devices are built with, for tests of what finds them; see fault-switches.ts. */
   readonly faults?: readonly string[];
   /** Virtual speed: nanoseconds per instruction as numerator and denominator. */
@@ -213,7 +215,10 @@ export function completeConfig(config: MachineConfig): FullMachineConfig {
     checkVifs(vifs, where);
   }
   const all = [...full.domains, ...full.models];
-  checkActions(full.actions, (name) => all.find((domain) => domain.name === name)?.disks);
+  checkActions(full.actions, (name) => {
+    const domain = all.find((other) => other.name === name);
+    return domain && (domain.disks ?? []);
+  });
   for (const fault of full.faults) {
     check(Object.hasOwn(FAULT_SWITCHES, fault), "faults", `of ${Object.keys(FAULT_SWITCHES).join(", ")}`);
   }

@@ -1,10 +1,10 @@
-// Part: the domains' disks: each is an overlay over its image, with the faults that the configuration asks for, behind a block back end. And
-// the toolstack that attaches, detaches, removes and resizes them while the machine runs, one action of the configuration after the other.
+// Part: the domains' disks: each is an overlay over its image, with the faults that the configuration asks for, behind a block back end. They
+// are attached, detached, removed and resized while the machine runs.
 
 import type { Clock } from "../core/clock.ts";
-import { assert, InputError } from "../core/errors.ts";
+import { assert } from "../core/errors.ts";
 import type { RandomStreams } from "../core/random.ts";
-import type { Snapshotable, SnapshotRegistry } from "../core/snapshot.ts";
+import type { SnapshotRegistry } from "../core/snapshot.ts";
 import { type Disk, OverlayDisk } from "../devices/block/disk.ts";
 import { FaultyDisk } from "../devices/block/faults.ts";
 import { SOLID_STATE } from "../devices/block/service.ts";
@@ -14,7 +14,8 @@ import { Vbd } from "../devices/vbd/vbd.ts";
 import type { Emit } from "../trace/events.ts";
 import type { Hypervisor } from "../xen/hypervisor.ts";
 import type { XenstoreDaemon } from "../xen/xenstore/daemon.ts";
-import type { DiskAction, DiskConfig } from "./config-disks.ts";
+import type { DiskAction } from "./config-actions.ts";
+import type { DiskConfig } from "./config-disks.ts";
 import type { Images } from "./images.ts";
 
 export interface DisksParts {
@@ -27,9 +28,6 @@ export interface DisksParts {
   readonly images: Images;
   /** Names of faults that are switched on. */
   readonly faults: readonly string[];
-  readonly actions: readonly DiskAction[];
-  /** What a person at the domain's terminal has seen. */
-  readonly terminal: (domain: string) => string;
 }
 
 interface Attached {
@@ -37,25 +35,12 @@ interface Attached {
   readonly vbd: Vbd;
 }
 
-export interface DisksState {
-  /** Actions that were taken. */
-  taken: number;
-  /** How much of each domain's terminal the actions so far have behind them. */
-  seen: { domain: string; characters: number }[];
-}
-
-export class Disks implements Snapshotable<DisksState> {
+export class Disks {
   readonly #parts: DisksParts;
   readonly #disks = new Map<string, Attached>();
-  readonly #alarm: { set(deadlineNs: number): void };
-  #taken = 0;
-  readonly #seen = new Map<string, number>();
 
   constructor(parts: DisksParts) {
     this.#parts = parts;
-    this.#alarm = parts.clock.alarm("disk actions", () => this.#take());
-    parts.snapshots.register("disk actions", 1, this);
-    this.#await();
   }
 
   /** Makes a domain's disk, and attaches it unless that is an action's. */
@@ -95,34 +80,8 @@ export class Disks implements Snapshotable<DisksState> {
     return disk;
   }
 
-  /** A domain's terminal has shown something: an action may wait for it. */
-  shown(): void {
-    if (this.#parts.actions[this.#taken]?.after !== undefined) this.#alarm.set(this.#parts.clock.now);
-  }
-
-  #await(): void {
-    const next = this.#parts.actions[this.#taken];
-    if (next !== undefined) this.#alarm.set(next.atNs ?? this.#parts.clock.now);
-  }
-
-  /** Takes the action that is next, if what it waits for has come. */
-  #take(): void {
-    const next = this.#parts.actions[this.#taken];
-    if (next === undefined || !this.#hasShown(next)) return;
-    this.#taken++;
-    this.#perform(next);
-    this.#await();
-  }
-
-  #hasShown({ domain, after }: DiskAction): boolean {
-    if (after === undefined) return true;
-    const at = this.#parts.terminal(domain).indexOf(after, this.#seen.get(domain) ?? 0);
-    if (at >= 0) this.#seen.set(domain, at + after.length);
-    return at >= 0;
-  }
-
   /** What makes no sense when it is its turn, as detaching what is not attached, changes nothing: xl would refuse it. */
-  #perform({ action, domain, disk, sectors }: DiskAction): void {
+  perform({ action, domain, disk, sectors }: DiskAction): void {
     const attached = this.#disks.get(diskKey(domain, disk));
     assert(attached !== undefined, () => `${domain} has no disk ${disk}`);
     const { plain, vbd } = attached;
@@ -143,20 +102,6 @@ export class Disks implements Snapshotable<DisksState> {
       default:
         action satisfies never;
     }
-  }
-
-  save(): DisksState {
-    return { taken: this.#taken, seen: Array.from(this.#seen, ([domain, characters]) => ({ domain, characters })) };
-  }
-
-  /** @throws InputError when the snapshot is of other actions */
-  load(state: DisksState): void {
-    if (state.taken > this.#parts.actions.length) {
-      throw new InputError(`${state.taken} actions of ${this.#parts.actions.length}`, "snapshot of the disks");
-    }
-    this.#taken = state.taken;
-    this.#seen.clear();
-    for (const { domain, characters } of state.seen) this.#seen.set(domain, characters);
   }
 }
 

@@ -23,6 +23,7 @@ import type { Domain, HvmDomainConfig, PvhKernel } from "../xen/domain.ts";
 import { type ModelFactory, ModelKernel } from "../xen/model/kernel.ts";
 import { XenHypervisor } from "../xen/xen.ts";
 import { XenstoreDaemon } from "../xen/xenstore/daemon.ts";
+import { Actions } from "./actions.ts";
 import {
   type BoardConfig,
   DEFAULT_MODEL_PAGES,
@@ -32,6 +33,7 @@ import {
   modelsMiB,
   type NetworkConfig,
 } from "./config.ts";
+import { isDiskAction } from "./config-actions.ts";
 import { Disks } from "./disks.ts";
 import type { Images } from "./images.ts";
 import { cardName, Pc } from "./pc.ts";
@@ -78,6 +80,7 @@ export interface MachineState {
   steps: number;
   turn: number;
   reason: string;
+  destroyed: string[];
   consoles: { domid: number; text: string }[];
 }
 
@@ -103,10 +106,15 @@ export class Machine implements Snapshotable<MachineState> {
   readonly #pcs = new Map<string, Pc>();
   /** By domid; armed while the toolstack builds the domain anew. */
   readonly #restarts = new Map<number, Alarm>();
+  /** Domains that were destroyed, in this order. */
+  #destroyed: string[] = [];
   readonly #network: Network;
   readonly #disks: Disks;
+  readonly #actions: Actions;
   /** Does nothing: a guest whose time passes in VM exits rather than instructions is stopped by it all the same. */
   readonly #turnEnd = this.clock.alarm("end of turn", () => {});
+  /** No events: a snapshot is being loaded. */
+  #muted = false;
   #steps = 0;
   #turn = 0;
   #reason = "running";
@@ -119,6 +127,7 @@ export class Machine implements Snapshotable<MachineState> {
     const { backend, programs = {} } = options;
     this.#config = config;
     this.#emit = (event) => {
+      if (this.#muted) return;
       this.#listen(event);
       emit(event);
     };
@@ -164,9 +173,17 @@ export class Machine implements Snapshotable<MachineState> {
       snapshots: this.#snapshots,
       images,
       faults: config.faults,
+    });
+    this.#actions = new Actions({
+      clock: this.clock,
       actions: config.actions,
       terminal: (domain) => this.terminal(domain),
+      perform: (action) => {
+        if (isDiskAction(action)) this.#disks.perform(action);
+        else this.#destroy(action.domain);
+      },
     });
+    this.#snapshots.register("actions", 1, this.#actions);
     for (const domain of config.domains) this.#build(domain, images, xenstore);
     for (const model of config.models) this.#buildModel(model, programs, xenstore);
   }
@@ -285,9 +302,9 @@ export class Machine implements Snapshotable<MachineState> {
   }
 
   #listen(event: TraceEvent): void {
-    if (event.kind === "device-output") this.#disks.shown();
+    if (event.kind === "device-output") this.#actions.shown();
     if (event.kind !== "console-output") return;
-    this.#disks.shown();
+    this.#actions.shown();
     let text = this.#console.get(event.domain) ?? "";
     for (const byte of event.data) text += String.fromCharCode(byte);
     this.#console.set(event.domain, text);
@@ -399,6 +416,15 @@ export class Machine implements Snapshotable<MachineState> {
     kernel.alarm("start", () => running.start()).set(this.clock.now);
   }
 
+  /** As xl destroy does; nothing when the domain is gone already. Its devices go when they see that their guest has. */
+  #destroy(name: string): void {
+    const { domid, status } = this.#domain(name);
+    if (status === "destroyed") return;
+    this.#restarts.get(domid)?.cancel();
+    this.hypervisor.destroyDomain(domid);
+    this.#destroyed.push(name);
+  }
+
   #plugVifs({ domid }: Domain, config: DomainConfig | ModelConfig, xenstore: XenstoreDaemon): void {
     for (const [device, { address, rate }] of (config.vifs ?? []).entries()) {
       const name = vifName(config, device);
@@ -439,12 +465,17 @@ export class Machine implements Snapshotable<MachineState> {
       steps: this.#steps,
       turn: this.#turn,
       reason: this.#reason,
+      destroyed: [...this.#destroyed],
       consoles: Array.from(this.#console, ([domid, text]) => ({ domid, text })),
     };
   }
 
   /** @throws InputError when the state is of another machine; the machine must not be used then */
   load(state: MachineState): void {
+    // What the domains are is no state of a part: this machine becomes one that has lost the same ones.
+    this.#muted = true;
+    for (const name of state.destroyed) this.#destroy(name);
+    this.#muted = false;
     this.processor.memory.load(state.memory);
     this.#snapshots.load(state.parts);
     this.#steps = state.steps;

@@ -123,7 +123,12 @@ export class Pc implements Snapshotable<PcTextState> {
     const faults = new Set(wires.faults as readonly DeviceModelFault[]);
     this.#deviceModel = new DeviceModel(host, buses.ports, buses.mmio, faults);
     hypervisor.watchDomains((ended, event) => {
-      if (ended === domain && event === "shutdown") this.#stop();
+      if (ended !== domain) return;
+      if (event === "shutdown") this.#stop();
+      if (event === "destroyed") {
+        this.#clock.cancelAll();
+        this.#deviceModel.close();
+      }
     });
   }
 

@@ -77,6 +77,10 @@ export class DeviceModelHost {
     this.#services.adoptPort(port, handler);
   }
 
+  unbind(port: number): void {
+    this.#services.unbind(port);
+  }
+
   notify(port: number): void {
     this.#services.notify(port);
   }

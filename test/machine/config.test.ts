@@ -95,7 +95,7 @@ describe("a machine's configuration", () => {
       "domain guest, disk xvda, features: must be a discardAlignment below the discardGranularity",
       features({ discardAlignment: 512 }),
     ],
-    ["action 0: must be one of attach, detach, remove, resize", action({ action: "eject" })],
+    ["action 0: must be one of attach, detach, remove, resize, destroy", action({ action: "eject" })],
     ["action 0: must be of a disk that one of the domains has", action({ disk: "xvdb" })],
     ["action 0: must be of a disk that one of the domains has", action({ domain: "other" })],
     ["action 0: must be given sectors if it is a resize", action({ action: "resize" })],

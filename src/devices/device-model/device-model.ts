@@ -82,6 +82,11 @@ export class DeviceModel implements Snapshotable<DeviceModelState> {
     assert(this.#bufferedBound > 0, `no event channel for buffered requests of domain ${host.domid}`);
   }
 
+  /** The domain is gone: nothing of its memory is touched any more, whatever has been notified before. */
+  close(): void {
+    for (const port of [...this.#bound, this.#bufferedBound]) this.#host.unbind(port);
+  }
+
   /** The request of a vCPU, if there is one: a notification may come without. */
   #serve(vcpu: number): void {
     const { clock, domid, emit, ioreqs } = this.#host;
