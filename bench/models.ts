@@ -1,6 +1,7 @@
 // Part: what model domains cost: block requests a second through a front end and the back end, and a thousand domains on one machine.
 
-import { Blkfront, type BlockOperation } from "../src/devices/vbd/front.ts";
+import { Blkfront } from "../src/devices/vbd/front.ts";
+import type { BlockOperation } from "../src/devices/vbd/front-options.ts";
 import { completeConfig } from "../src/machine/config.ts";
 import { Images } from "../src/machine/images.ts";
 import { Machine } from "../src/machine/machine.ts";

@@ -32,7 +32,8 @@ export {
   PROTOCOL,
 } from "./devices/net/ipv4.ts";
 export { type CapturedFrame, readPcap, writePcap } from "./devices/net/pcap.ts";
-export { Blkfront, type BlkfrontHandlers, type BlkfrontOptions, type BlkfrontState } from "./devices/vbd/front.ts";
+export { Blkfront } from "./devices/vbd/front.ts";
+export type { BlkfrontHandlers, BlkfrontOptions, BlkfrontState } from "./devices/vbd/front-options.ts";
 export {
   Netfront,
   type NetfrontHandlers,

@@ -4,7 +4,8 @@
 import { readFileSync } from "node:fs";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { Blkfront, type BlockOperation } from "../../src/devices/vbd/front.ts";
+import { Blkfront } from "../../src/devices/vbd/front.ts";
+import type { BlockOperation } from "../../src/devices/vbd/front-options.ts";
 import { OP } from "../../src/devices/vbd/protocol.ts";
 import { defineScenario, type Run, type Scenario } from "../../src/machine/scenario.ts";
 import { record } from "../../src/replay/record.ts";

@@ -1,6 +1,7 @@
 // A model domain's program that writes a disk full of numbered sectors, with many requests in flight, reads it back and compares.
 
-import { Blkfront, type BlkfrontState, MAX_SECTORS } from "../../src/devices/vbd/front.ts";
+import { Blkfront, MAX_SECTORS } from "../../src/devices/vbd/front.ts";
+import type { BlkfrontState } from "../../src/devices/vbd/front-options.ts";
 import type { ModelKernel, ModelProgram } from "../../src/xen/model/kernel.ts";
 
 export const XVDA = 51712;

@@ -1,6 +1,7 @@
 // Part: the pages that a block front end lends to its back end: taken from the domain, granted for one request, or, with persistent grants
 // (io/blkif.h, feature-persistent), granted once and used again.
 
+import { PAGE_SIZE } from "../../core/memory.ts";
 import type { ModelKernel } from "../../xen/model/kernel.ts";
 import type { Page } from "../../xen/model/memory.ts";
 
@@ -97,4 +98,30 @@ export function saveLent({ page, ref }: Lent): { gfn: number; ref: number } {
 
 export function loadLent(kernel: ModelKernel, { gfn, ref }: { gfn: number; ref: number }): Lent {
   return { page: kernel.page(gfn), ref };
+}
+
+/** `length` bytes of pages, from `offset` of the first on. */
+export function dataOf(pages: readonly Lent[], offset: number, length: number): Uint8Array {
+  const [only] = pages;
+  if (pages.length === 1 && only !== undefined) return only.page.read(offset, length);
+  const data = new Uint8Array(length);
+  let done = 0;
+  for (const { page } of pages) {
+    const start = done === 0 ? offset : 0;
+    const count = Math.min(PAGE_SIZE - start, length - done);
+    data.set(page.read(start, count), done);
+    done += count;
+  }
+  return data;
+}
+
+/** Writes into pages, from `offset` of the first on. */
+export function putData(pages: readonly Lent[], offset: number, data: Uint8Array): void {
+  let done = 0;
+  for (const { page } of pages) {
+    const start = done === 0 ? offset : 0;
+    const count = Math.min(PAGE_SIZE - start, data.length - done);
+    page.write(start, data.subarray(done, done + count));
+    done += count;
+  }
 }

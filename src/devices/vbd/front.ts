@@ -9,14 +9,20 @@ import type { Snapshotable } from "../../core/snapshot.ts";
 import { ERRNO_H } from "../../xen/abi/constants.ts";
 import type { ModelKernel } from "../../xen/model/kernel.ts";
 import { SECTOR_SIZE } from "../block/disk.ts";
-import { FrontEnd, type FrontEndState } from "../split/front-end.ts";
-import { FrontRing, type FrontRingState } from "../split/front-ring.ts";
+import { FrontEnd } from "../split/front-end.ts";
+import { FrontRing } from "../split/front-ring.ts";
 import { XENBUS } from "../split/xenbus.ts";
-import { FrontPages, type FrontPagesState, type Lent, loadLent, saveLent } from "./front-pages.ts";
+import type {
+  BlkfrontHandlers,
+  BlkfrontOptions,
+  BlkfrontState,
+  BlockOperation,
+  InFlight,
+  Queued,
+} from "./front-options.ts";
+import { dataOf, FrontPages, type Lent, loadLent, putData, saveLent } from "./front-pages.ts";
 import { encodeDiscard, encodeTransfer } from "./front-requests.ts";
 import { decodeResponse, LAYOUTS, MAX_SEGMENTS, OP, type ProtocolName, RSP, SECTORS_PER_PAGE } from "./protocol.ts";
-
-export type BlockOperation = "read" | "write" | "flush" | "discard";
 
 const OPERATIONS: Readonly<Record<BlockOperation, number>> = {
   read: OP.READ,
@@ -35,61 +41,6 @@ const READ_ONLY = 4;
 const MAX_ID = 4096n;
 /** A disk beyond 2^40 sectors is no disk, as in the machine's configuration. */
 const MAX_DISK_SECTORS = 2 ** 40;
-
-export interface BlkfrontOptions {
-  /** Virtual device number: 51712 for xvda. */
-  readonly device: number;
-  readonly protocol?: ProtocolName;
-  /** Uses persistent grants where the back end offers them. */
-  readonly persistent?: boolean;
-  /** First index of the ring. */
-  readonly start?: number;
-}
-
-export interface BlkfrontHandlers {
-  /** Connected: requests may be submitted. */
-  ready(): void;
-  /** @param status BLKIF_RSP_; @param data of a read that succeeded, else empty */
-  done(tag: number, status: number, data: Uint8Array): void;
-  /** The device is gone; requests that were in flight have failed before. `start` may connect it again. */
-  closed(): void;
-  /** The disk has another size. */
-  resized?(): void;
-}
-
-interface Queued {
-  readonly tag: number;
-  readonly operation: number;
-  readonly sector: number;
-  readonly count: number;
-  /** Of a write. */
-  readonly data: Uint8Array;
-  /** Sector of the first page at which the data lie. */
-  readonly first: number;
-}
-
-/** A request in the ring; its id is the number of its place. */
-interface InFlight {
-  readonly tag: number;
-  readonly operation: number;
-  readonly count: number;
-  readonly first: number;
-  readonly pages: readonly Lent[];
-}
-
-export interface BlkfrontState {
-  front: FrontEndState;
-  ring: (FrontRingState & { gfn: number; ref: number; port: number; persistent: boolean }) | null;
-  pages: FrontPagesState | null;
-  slots: ((Omit<InFlight, "pages"> & { pages: { gfn: number; ref: number }[] }) | null)[];
-  queue: Queued[];
-  sectors: number;
-  info: number;
-  flush: boolean;
-  discard: boolean;
-  leaving: boolean;
-  shut: boolean;
-}
 
 interface Connection {
   readonly lent: Lent;
@@ -433,31 +384,5 @@ export class Blkfront implements Snapshotable<BlkfrontState> {
     this.#discard = state.discard;
     this.#leaving = state.leaving;
     this.#shut = state.shut;
-  }
-}
-
-/** `length` bytes of pages, from `offset` of the first on. */
-function dataOf(pages: readonly Lent[], offset: number, length: number): Uint8Array {
-  const [only] = pages;
-  if (pages.length === 1 && only !== undefined) return only.page.read(offset, length);
-  const data = new Uint8Array(length);
-  let done = 0;
-  for (const { page } of pages) {
-    const start = done === 0 ? offset : 0;
-    const count = Math.min(PAGE_SIZE - start, length - done);
-    data.set(page.read(start, count), done);
-    done += count;
-  }
-  return data;
-}
-
-/** Writes into pages, from `offset` of the first on. */
-function putData(pages: readonly Lent[], offset: number, data: Uint8Array): void {
-  let done = 0;
-  for (const { page } of pages) {
-    const start = done === 0 ? offset : 0;
-    const count = Math.min(PAGE_SIZE - start, data.length - done);
-    page.write(start, data.subarray(done, done + count));
-    done += count;
   }
 }
