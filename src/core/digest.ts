@@ -22,6 +22,15 @@ export function digest64(bytes: Uint8Array, seed = 0): bigint {
   return (BigInt(hashed[0]!) << 32n) | BigInt(hashed[1]!);
 }
 
+/** The low half of `digest64`. */
+export function digest32(bytes: Uint8Array): number {
+  hash(bytes, 0);
+  return hashed[1]!;
+}
+
+/** The last 0 to 15 bytes of what is hashed, as words. */
+const tail = new Int32Array(4);
+
 function hash(bytes: Uint8Array, seed: number): void {
   const length = bytes.length;
   const blockEnd = length & ~15;
@@ -43,7 +52,7 @@ function hash(bytes: Uint8Array, seed: number): void {
     h4 = (Math.imul((rotate(h4, 13) + h1) | 0, 5) + 0x32ac3b17) | 0;
   }
   // The last 0 to 15 bytes, padded with zeros: a word of zeros adds nothing to its lane.
-  const tail = new Int32Array(4);
+  tail.fill(0);
   for (let index = blockEnd; index < length; index++) {
     tail[(index - blockEnd) >> 2]! |= bytes[index]! << (8 * (index & 3));
   }

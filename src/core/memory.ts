@@ -92,6 +92,13 @@ export class GuestMemory implements Snapshotable<GuestMemoryState> {
     this.writeObserver?.(address, 4 * words.length);
   }
 
+  /** Copies `count` 32-bit words to `target`, from its word `from` on; the address is a multiple of 4. */
+  loadWords(address: number, target: Uint32Array, from: number, count: number): void {
+    this.#check(address, 4 * count);
+    const first = address >>> 2;
+    for (let index = 0; index < count; index++) target[from + index] = this.#words[first + index]!;
+  }
+
   /** A copy, which the guest cannot change any more. */
   read(address: number, length: number): Uint8Array {
     this.#check(address, length);

@@ -21,6 +21,8 @@ export interface GrantMapping {
   store16(offset: number, value: number): void;
   store32(offset: number, value: number): void;
   store64(offset: number, value: bigint): void;
+  /** Copies `count` 32-bit words to `target`, from its word `from` on; the offset is a multiple of 4. */
+  loadWords(offset: number, target: Uint32Array, from: number, count: number): void;
   /** A copy, which the guest cannot change any more. */
   read(offset: number, length: number): Uint8Array;
   write(offset: number, bytes: Uint8Array): void;

@@ -281,6 +281,10 @@ class MappedGrant implements GrantMapping {
     this.#memory.store32(address + 4, Number((value >> 32n) & 0xffff_ffffn));
   }
 
+  loadWords(offset: number, target: Uint32Array, from: number, count: number): void {
+    this.#memory.loadWords(this.#at(offset, 4 * count), target, from, count);
+  }
+
   read(offset: number, length: number): Uint8Array {
     const address = this.#at(offset, length);
     return shortCopy(this.#memory.bytes, address, address + length);

@@ -14,7 +14,7 @@ export type DiskStatus = number;
 
 export interface Disk {
   readonly sectorCount: number;
-  /** `count` sectors from `sector` as bytes of their own, or a negative errno. */
+  /** `count` sectors from `sector`, or a negative errno. The bytes may be the disk's own: they are for reading only, before its next write. */
   read(sector: number, count: number): Uint8Array | DiskStatus;
   /** Whole sectors. */
   write(sector: number, bytes: Uint8Array): DiskStatus;
@@ -69,19 +69,16 @@ export class OverlayDisk implements Disk, Snapshotable<OverlayState> {
 
   read(sector: number, count: number): Uint8Array {
     const start = sector % SECTORS_PER_BLOCK;
-    if (start + count <= SECTORS_PER_BLOCK) return this.#part(sector, start, count);
+    if (start + count <= SECTORS_PER_BLOCK) {
+      this.#checkInside(sector, count);
+      const block = this.#block((sector - start) / SECTORS_PER_BLOCK);
+      return count === SECTORS_PER_BLOCK ? block : block.subarray(start * SECTOR_SIZE, (start + count) * SECTOR_SIZE);
+    }
     const bytes = new Uint8Array(count * SECTOR_SIZE);
     this.#eachBlock(sector, count, (number, within, from, length) => {
       bytes.set(this.#block(number).subarray(within, within + length), from);
     });
     return bytes;
-  }
-
-  /** Sectors of one block, which begin `start` sectors into it: nearly all reads are such. */
-  #part(sector: number, start: number, count: number): Uint8Array {
-    this.#checkInside(sector, count);
-    const block = this.#block((sector - start) / SECTORS_PER_BLOCK);
-    return block.slice(start * SECTOR_SIZE, (start + count) * SECTOR_SIZE);
   }
 
   write(sector: number, bytes: Uint8Array): DiskStatus {

@@ -8,7 +8,7 @@ import { slotsBetween } from "./sring.ts";
 const FRONT = 0;
 const BACK = 1;
 
-/** Tells the trace what a slot holds; side 0 is the front end's. */
+/** Tells the trace what a slot holds; side 0 is the front end's. The slot is a copy that is overwritten afterwards. */
 export type Tell = (side: number, index: number, slot: Uint8Array) => void;
 
 export interface ObservedRingOptions extends SharedRingOptions {
@@ -78,7 +78,7 @@ export class ObservedRing {
     return count;
   }
 
-  /** A copy of the request at an index. */
+  /** A copy of the request at an index, which the next one overwrites. */
   fetch(index: number): Uint8Array {
     const slot = this.#shared.copySlot(index);
     this.#tellRequest(BACK, index, slot);

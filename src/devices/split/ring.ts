@@ -34,6 +34,9 @@ export class SharedRing {
   readonly size: number;
   readonly #options: SharedRingOptions;
   readonly #first: GrantMapping;
+  /** The last slot that was copied, as words and as bytes. */
+  readonly #words: Uint32Array;
+  readonly #copy: Uint8Array;
   #consumed: number;
   /** Responses written, and responses that the front end can see (`rsp_prod`). */
   #produced: number;
@@ -44,6 +47,8 @@ export class SharedRing {
     this.#options = options;
     this.#first = options.pages[0]!;
     this.size = ringSize(options.pages.length, options.slotSize);
+    this.#words = new Uint32Array(options.slotSize / 4);
+    this.#copy = new Uint8Array(this.#words.buffer);
     const start = state?.rsp_prod ?? this.#fetch("rsp_prod");
     this.#published = start;
     this.#consumed = state?.req_cons ?? start;
@@ -79,18 +84,18 @@ export class SharedRing {
     return waiting > this.size - this.inFlight ? -1 : waiting;
   }
 
-  /** A copy of a slot. */
+  /** A copy of a slot, which the next one overwrites. */
   copySlot(index: number): Uint8Array {
-    const { slotSize } = this.#options;
+    const { pages } = this.#options;
+    const words = this.#words;
     const at = this.#slot(index);
-    const [page, offset] = [at >>> PAGE_SHIFT, at % PAGE_SIZE];
-    const inPage = Math.min(slotSize, PAGE_SIZE - offset);
-    const bytes = this.#options.pages[page]!.read(offset, inPage);
-    if (inPage === slotSize) return bytes;
-    const whole = new Uint8Array(slotSize);
-    whole.set(bytes);
-    whole.set(this.#options.pages[page + 1]!.read(0, slotSize - inPage), inPage);
-    return whole;
+    const page = at >>> PAGE_SHIFT;
+    const offset = at % PAGE_SIZE;
+    // Slots are whole words.
+    const inPage = Math.min(words.length, (PAGE_SIZE - offset) / 4);
+    pages[page]!.loadWords(offset, words, 0, inPage);
+    if (inPage < words.length) pages[page + 1]!.loadWords(0, words, inPage, words.length - inPage);
+    return this.#copy;
   }
 
   /** The request at `consumed` is taken. */
@@ -101,10 +106,14 @@ export class SharedRing {
   /** Writes a whole response; the front end sees it after `push`. */
   respond(bytes: Uint8Array): void {
     const at = this.#slot(this.#produced);
-    const [page, offset] = [at >>> PAGE_SHIFT, at % PAGE_SIZE];
+    const page = at >>> PAGE_SHIFT;
+    const offset = at % PAGE_SIZE;
     const inPage = Math.min(bytes.length, PAGE_SIZE - offset);
-    this.#options.pages[page]!.write(offset, bytes.subarray(0, inPage));
-    if (inPage < bytes.length) this.#options.pages[page + 1]!.write(0, bytes.subarray(inPage));
+    if (inPage === bytes.length) this.#options.pages[page]!.write(offset, bytes);
+    else {
+      this.#options.pages[page]!.write(offset, bytes.subarray(0, inPage));
+      this.#options.pages[page + 1]!.write(0, bytes.subarray(inPage));
+    }
     this.#produced = (this.#produced + 1) >>> 0;
   }
 

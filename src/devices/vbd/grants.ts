@@ -76,35 +76,36 @@ export class FrontGrants {
   }
 
   /** The pages of one request, all or none; the status and place of the first that cannot be mapped. */
-  useAll(refs: readonly number[], readOnly: boolean): readonly GrantUse[] | { ref: number; status: number } {
+  useAll(
+    wanted: readonly { readonly ref: number }[],
+    readOnly: boolean,
+  ): readonly GrantUse[] | { ref: number; status: number } {
     const uses: GrantUse[] = [];
-    for (const ref of refs) {
+    for (const { ref } of wanted) {
       const use = this.use(ref, readOnly);
       if (typeof use !== "number") {
         uses.push(use);
         continue;
       }
       assert(!this.#faults.has("vbd.map-fatal"), () => `grant ${ref} cannot be mapped: ${use}`);
-      if (!this.#faults.has("vbd.leak-grants")) this.release(uses);
+      if (!this.#faults.has("vbd.leak-grants")) for (const earlier of uses) this.release(earlier);
       if (this.#faults.has("vbd.unmap-unmapped")) uses.at(-1)?.mapping.unmap();
       return { ref, status: use };
     }
     return uses;
   }
 
-  /** The request is done. */
-  release(uses: readonly GrantUse[]): void {
-    for (const { mapping, kept } of uses) {
-      const entry = this.#kept.get(kept);
-      if (entry === undefined) {
-        mapping.unmap();
-        continue;
-      }
-      entry.inUse = false;
-      entry.lastUsedNs = this.#host.clock.now;
-      this.#kept.delete(kept);
-      this.#kept.set(kept, entry);
+  /** The request is done with a page. */
+  release({ mapping, kept }: GrantUse): void {
+    const entry = this.#kept.get(kept);
+    if (entry === undefined) {
+      mapping.unmap();
+      return;
     }
+    entry.inUse = false;
+    entry.lastUsedNs = this.#host.clock.now;
+    this.#kept.delete(kept);
+    this.#kept.set(kept, entry);
   }
 
   /** Lets go of grants that are too many or were not used for long: purge_persistent_gnt. */

@@ -1,7 +1,7 @@
 // Part: one block request, from the checked copy of its slot to its completion. Its grants are mapped when it is taken and unmapped when it is done;
 // a write's data are copied when it is taken, so the guest cannot change them afterwards. What is refused is as in Linux's xen-blkback.
 
-import { digest64 } from "../../core/digest.ts";
+import { digest32 } from "../../core/digest.ts";
 import type { DomainServices } from "../../xen/backend-host.ts";
 import { type Disk, SECTOR_SIZE } from "../block/disk.ts";
 import { adoptedMapping, type FrontGrants, type GrantUse } from "./grants.ts";
@@ -75,65 +75,86 @@ export function accept(request: Request, context: RequestContext): Job | Refusal
   const { id } = request;
   // Linux answers an indirect request with what it was to do.
   const operation = request.indirect === undefined ? request.operation : request.indirect.operation;
-  const refuse = (reason: string, status: number = RSP.ERROR): Refusal => ({ id, operation, status, reason });
-  const notOffered = (): Refusal => refuse("not offered", RSP.EOPNOTSUPP);
   if (request.indirect !== undefined) {
-    if (features.indirectSegments === 0) return { ...notOffered(), operation: request.operation };
-    if (operation !== OP.READ && operation !== OP.WRITE) return refuse(`indirect operation ${operation}`);
+    if (features.indirectSegments === 0) return notOffered(id, request.operation);
+    if (operation !== OP.READ && operation !== OP.WRITE) {
+      return refusal(id, operation, `indirect operation ${operation}`);
+    }
   }
   switch (operation) {
     case OP.READ:
-      return transfer(request, context, refuse);
+      return transfer(request, context, operation);
     case OP.WRITE:
-      return features.readOnly ? refuse("read-only") : transfer(request, context, refuse);
+      return features.readOnly ? refusal(id, operation, "read-only") : transfer(request, context, operation);
     case OP.WRITE_BARRIER:
     case OP.FLUSH_DISKCACHE:
-      if (!(operation === OP.WRITE_BARRIER ? features.barrier : features.flush)) return notOffered();
+      if (!(operation === OP.WRITE_BARRIER ? features.barrier : features.flush)) return notOffered(id, operation);
       // With segments it is a write behind a flush, as in Linux and QEMU.
       if (request.segmentCount === 0) return { id, operation, sector: 0, count: 0, pieces: NO_PIECES, data: NOTHING };
-      return features.readOnly ? refuse("read-only") : transfer(request, context, refuse);
+      return features.readOnly ? refusal(id, operation, "read-only") : transfer(request, context, operation);
     case OP.DISCARD: {
-      if (features.readOnly) return refuse("read-only");
-      if (!features.discard) return notOffered();
-      const range = checkedRange(request.sector, request.discardSectors, context.disk);
-      if (range === undefined) return refuse("beyond the end");
-      return { id, operation, ...range, pieces: NO_PIECES, data: NOTHING };
+      if (features.readOnly) return refusal(id, operation, "read-only");
+      if (!features.discard) return notOffered(id, operation);
+      const sector = Number(request.sector);
+      const count = Number(request.discardSectors);
+      if (isBeyond(sector, count, context.disk)) return refusal(id, operation, "beyond the end");
+      return { id, operation, sector, count, pieces: NO_PIECES, data: NOTHING };
     }
     default:
-      return refuse("unknown operation", RSP.EOPNOTSUPP);
+      return refusal(id, operation, "unknown operation", RSP.EOPNOTSUPP);
   }
 }
 
-function transfer(request: Request, context: RequestContext, refuse: (reason: string) => Refusal): Job | Refusal {
+function refusal(id: bigint, operation: number, reason: string, status: number = RSP.ERROR): Refusal {
+  return { id, operation, status, reason };
+}
+
+function notOffered(id: bigint, operation: number): Refusal {
+  return refusal(id, operation, "not offered", RSP.EOPNOTSUPP);
+}
+
+/** @param operation an indirect request's is what it does */
+function transfer(request: Request, context: RequestContext, operation: number): Job | Refusal {
   const { id, segmentCount, indirect } = request;
   const { grants, features, disk } = context;
-  const operation = indirect?.operation ?? request.operation;
   const most = indirect === undefined ? MAX_SEGMENTS : features.indirectSegments;
-  if (segmentCount < 1 || segmentCount > most) return refuse(`${segmentCount} segments`);
+  if (segmentCount < 1 || segmentCount > most) return refusal(id, operation, `${segmentCount} segments`);
   const segments = indirect === undefined ? request.segments : indirectSegments(request, indirect.refs, context);
-  if ("status" in segments) return refuse(`segments' grant ${segments.ref}: status ${segments.status}`);
-  const bad = segments.find(({ first, last }) => first > last || last >= SECTORS_PER_PAGE);
-  if (bad !== undefined) return refuse(`sectors ${bad.first} to ${bad.last} of a page`);
-  const count = segments.reduce((sum, { first, last }) => sum + last - first + 1, 0);
-  const range = checkedRange(request.sector, BigInt(count), disk);
-  if (range === undefined) return refuse("beyond the end");
+  if ("status" in segments) {
+    return refusal(id, operation, `segments' grant ${segments.ref}: status ${segments.status}`);
+  }
+  let count = 0;
+  for (const { first, last } of segments) {
+    if (first > last || last >= SECTORS_PER_PAGE) {
+      return refusal(id, operation, `sectors ${first} to ${last} of a page`);
+    }
+    count += last - first + 1;
+  }
+  const sector = Number(request.sector);
+  if (isBeyond(sector, count, disk)) return refusal(id, operation, "beyond the end");
   // A write reads the guest's pages.
-  const uses = grants.useAll(
-    segments.map(({ ref }) => ref),
-    operation !== OP.READ,
-  );
-  if ("status" in uses) return refuse(`grant ${uses.ref}: status ${uses.status}`);
-  const pieces = segments.map(({ first, last }, index) => {
-    return { use: uses[index]!, offset: first * SECTOR_SIZE, length: (last - first + 1) * SECTOR_SIZE };
-  });
-  if (operation === OP.READ) return { id, operation, ...range, pieces, data: NOTHING };
+  const uses = grants.useAll(segments, operation !== OP.READ);
+  if ("status" in uses) return refusal(id, operation, `grant ${uses.ref}: status ${uses.status}`);
+  const pieces: Piece[] = [];
+  for (let index = 0; index < segments.length; index++) {
+    const { first, last } = segments[index]!;
+    pieces.push({ use: uses[index]!, offset: first * SECTOR_SIZE, length: (last - first + 1) * SECTOR_SIZE });
+  }
+  if (operation === OP.READ) return { id, operation, sector, count, pieces, data: NOTHING };
+  return { id, operation, sector, count, pieces, data: dataOf(pieces, count) };
+}
+
+/** A copy of a write's data. */
+function dataOf(pieces: readonly Piece[], count: number): Uint8Array {
+  const [only] = pieces;
+  if (pieces.length === 1 && only !== undefined) return only.use.mapping.read(only.offset, only.length);
   const data = new Uint8Array(count * SECTOR_SIZE);
   let at = 0;
   for (const { use, offset, length } of pieces) {
     data.set(use.mapping.read(offset, length), at);
     at += length;
   }
-  return { id, operation, ...range, pieces, data };
+  return data;
 }
 
 /** The segments of an indirect request: each of its pages is copied once and let go of. */
@@ -142,7 +163,10 @@ function indirectSegments(
   refs: readonly number[],
   { grants, fetched }: RequestContext,
 ): Segment[] | { ref: number; status: number } {
-  const uses = grants.useAll(refs, true);
+  const uses = grants.useAll(
+    refs.map((ref) => ({ ref })),
+    true,
+  );
   if ("status" in uses) return uses;
   const segments: Segment[] = [];
   for (const [page, { mapping }] of uses.entries()) {
@@ -151,14 +175,13 @@ function indirectSegments(
     fetched(refs[page]!, part);
     segments.push(...part);
   }
-  grants.release(uses);
+  for (const use of uses) grants.release(use);
   return segments;
 }
 
-/** The range as numbers if all of it is on the disk. */
-function checkedRange(sector: bigint, count: bigint, disk: Disk): { sector: number; count: number } | undefined {
-  if (sector + count > BigInt(disk.sectorCount)) return undefined;
-  return { sector: Number(sector), count: Number(count) };
+/** Numbers of 64 bits may have been rounded, but none that is on a disk: disks have far fewer than 2^53 sectors. */
+function isBeyond(sector: number, count: number, disk: Disk): boolean {
+  return sector + count > disk.sectorCount;
 }
 
 /** What a disk operation did: a negative errno or 0, and the low half of the digest of the data moved. */
@@ -177,25 +200,21 @@ export function carryOut(job: Job, disk: Disk): Done {
       if (typeof data === "number") return { status: data };
       let at = 0;
       for (const { use, offset, length } of job.pieces) {
-        use.mapping.write(offset, data.subarray(at, at + length));
+        use.mapping.write(offset, length === data.length ? data : data.subarray(at, at + length));
         at += length;
       }
-      return { status: 0, digest: digestOf(data) };
+      return { status: 0, digest: digest32(data) };
     }
     case OP.WRITE:
-      return { status: disk.write(job.sector, job.data), digest: digestOf(job.data) };
+      return { status: disk.write(job.sector, job.data), digest: digest32(job.data) };
     case OP.DISCARD:
       return { status: disk.discard(job.sector, job.count) };
     default: {
       const status = disk.flush();
       if (status !== 0 || job.count === 0) return { status };
-      return { status: disk.write(job.sector, job.data), digest: digestOf(job.data) };
+      return { status: disk.write(job.sector, job.data), digest: digest32(job.data) };
     }
   }
-}
-
-function digestOf(data: Uint8Array): number {
-  return Number(digest64(data) & 0xffff_ffffn);
 }
 
 export function saveJob(job: Job): JobState {

@@ -62,6 +62,8 @@ export class Vbd implements Snapshotable<VbdState> {
   readonly #options: VbdOptions;
   readonly #faults: ReadonlySet<VbdFault>;
   readonly #number: number;
+  /** What the trace calls the disk: `1/xvda`. */
+  readonly #diskName: string;
   readonly #end: BackendEnd;
   readonly #queue: JobQueue;
   #connection: Connection | undefined;
@@ -78,6 +80,7 @@ export class Vbd implements Snapshotable<VbdState> {
     const number = virtualDeviceNumber(device);
     if (number === undefined) throw new InputError("is no disk's name", `virtual block device ${device}`);
     this.#number = number;
+    this.#diskName = `${frontDomid}/${device}`;
     this.#end = new BackendEnd(host, {
       kind: "vbd",
       frontDomid,
@@ -187,24 +190,24 @@ export class Vbd implements Snapshotable<VbdState> {
   }
 
   #finish({ job, serviceNs }: Waiting): void {
-    const { frontDomid, device, disk } = this.#options;
-    const done = carryOut(job, disk);
-    this.#connection?.grants.release(job.pieces.map(({ use }) => use));
-    this.#host.emit({
-      kind: "disk-operation",
-      at: this.#host.clock.now,
-      disk: `${frontDomid}/${device}`,
-      operation: TRACE_OPERATION[job.operation] ?? 0,
-      sector: job.sector,
-      count: job.count,
-      status: done.status,
-      serviceNs,
-      ...(done.digest === undefined ? {} : { digest: done.digest }),
-    });
+    const done = carryOut(job, this.#options.disk);
+    const { sector, count } = job;
+    const { status, digest } = done;
+    for (const { use } of job.pieces) this.#connection?.grants.release(use);
+    const operation = TRACE_OPERATION[job.operation] ?? 0;
+    const [at, name] = [this.#host.clock.now, this.#diskName];
+    if (digest === undefined) {
+      this.#host.emit({ kind: "disk-operation", at, disk: name, operation, sector, count, status, serviceNs });
+    } else {
+      this.#host.emit({ kind: "disk-operation", at, disk: name, operation, sector, count, status, serviceNs, digest });
+    }
     // A front end that is gone may use its ring's pages for something else already.
     if (this.#releasing) return;
-    const { id, operation } = job;
-    this.#connection?.ring.respond({ id, operation, status: done.status === 0 ? RSP.OKAY : RSP.ERROR });
+    this.#connection?.ring.respond({
+      id: job.id,
+      operation: job.operation,
+      status: status === 0 ? RSP.OKAY : RSP.ERROR,
+    });
   }
 
   /** Lets go of ring, grants and event channel once nothing is in flight. */

@@ -94,6 +94,11 @@ export class Page {
     this.#host.store32(address + 4, Number((value >> 32n) & 0xffff_ffffn));
   }
 
+  /** Copies `count` 32-bit words to `target`, from its word `from` on; the offset is a multiple of 4. */
+  loadWords(offset: number, target: Uint32Array, from: number, count: number): void {
+    this.#host.loadWords(this.#memory.address(this.gfn, offset, 4 * count, false), target, from, count);
+  }
+
   /** A copy, which no peer can change any more. */
   read(offset: number, length: number): Uint8Array {
     const address = this.#memory.address(this.gfn, offset, length, false);

@@ -33,14 +33,6 @@ test("writes go beside the image, across blocks, and never into it", () => {
   expect(image).toEqual(kept);
 });
 
-test("what is read is the reader's own", () => {
-  const disk = new OverlayDisk(sectors(0, 8));
-  disk.write(1, sectors(1, 1, 50));
-  disk.read(0, 8).fill(0xee);
-  expect(disk.read(0, 1)).toEqual(sectors(0, 1));
-  expect(disk.read(1, 1)).toEqual(sectors(1, 1, 50));
-});
-
 test("what was written stays as it was when the writer changes its bytes", () => {
   const disk = new OverlayDisk(new Uint8Array(0), 8);
   const bytes = sectors(0, 8);
