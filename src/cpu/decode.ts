@@ -2,7 +2,7 @@
 
 import { MODE, RECORD_BITS, register8Address, registerAddress, segmentAddress, ZERO_ADDRESS } from "./layout.ts";
 import { DECODED_SLOW, OPCODES, type Opcode, type Operand } from "./opcodes.ts";
-import type { Environment, Place, Repeat, Variant } from "./semantics/context.ts";
+import type { Environment, Place, Repeat, Variant } from "./semantics/operands.ts";
 import { CS, DS, EBP, ES, ESP, FS, GS, SS } from "./state.ts";
 
 /** SDM Vol. 2 §2.3.11: longer instructions raise #GP. */

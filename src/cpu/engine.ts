@@ -1,21 +1,19 @@
-// Part: the execution engine: runs decoded records, fetches and decodes what is missing, calls slow functions.
+// Part: the execution engine: runs decoded records, has what is missing fetched (fetcher.ts), calls slow functions.
 
 import type { LinearMemory } from "../core/memory.ts";
-import type { Access } from "./access.ts";
-import { EXITED, FETCH } from "./access.ts";
+import { type Access, EXITED } from "./access.ts";
 import type { CodeCache } from "./code-cache.ts";
-import { type Cpu, type Fault, GP, type Instruction } from "./context.ts";
+import type { Cpu, Fault, Instruction } from "./context.ts";
+import { Fetcher } from "./fetcher.ts";
 import { enterHandler, handlerTable } from "./handlers.ts";
 import type { ImportName } from "./ir.ts";
 import {
   codeMapBase,
   ENGINE,
   MODE,
-  NO_TAG,
   RECORD,
   RECORD_BITS,
   STATE_BASE,
-  STUB,
   TLB_EMPTY,
   TLB_SUPERVISOR,
   TLB_USER,
@@ -88,7 +86,7 @@ export class Engine {
   };
   readonly #state: ProcessorState;
   readonly #words: Int32Array;
-  readonly #code: CodeCache;
+  readonly #fetcher: Fetcher;
   readonly #access: Access;
   readonly #host: EngineHost;
   readonly #slow: readonly SlowFunction[];
@@ -120,7 +118,7 @@ export class Engine {
   ) {
     this.#state = state;
     this.#words = new Int32Array(memory.buffer);
-    this.#code = code;
+    this.#fetcher = new Fetcher(memory, state, ramSize, code, access, host.cpu);
     this.#access = access;
     this.#host = host;
     this.#ramSize = ramSize;
@@ -169,11 +167,11 @@ export class Engine {
         this.#at(record, left);
         return this.#stopFor(host.cpu.fault(vector as number, errorCode));
       },
-      link: (stub) => this.#link(stub as number),
+      link: (stub) => this.#fetcher.link(stub as number),
       fetch: (left) => {
         this.#at(0, left);
         try {
-          return this.#fetch();
+          return this.#fetcher.fetch(this.#user);
         } catch (error) {
           return this.#stopFor(error);
         }
@@ -181,7 +179,7 @@ export class Engine {
       cross: (record, left) => {
         this.#at(record, left);
         try {
-          return this.#cross(record as number);
+          return this.#fetcher.cross(record as number, this.#user);
         } catch (error) {
           return this.#stopFor(error);
         }
@@ -189,7 +187,7 @@ export class Engine {
       slow: (record, left) => this.#executeSlow(record as number, left as number),
     };
     this.#run = backend(memory, imports);
-    this.#set(ENGINE.codeLinear, NO_TAG);
+    this.forgetCodePage();
   }
 
   /** Instructions completed since the processor was created; exact also inside slow functions. */
@@ -247,7 +245,7 @@ export class Engine {
       return EXIT_SIGNAL;
     }
     const record = this.#get(ENGINE.current);
-    if (record !== 0) this.#state.eip = this.#eipOf(record);
+    if (record !== 0) this.#state.eip = this.#fetcher.eipOf(record);
     return BOUNDARY;
   }
 
@@ -270,7 +268,7 @@ export class Engine {
   /** Puts EIP back to the instruction that did not complete. */
   #restart(): void {
     if (this.#inSlow) this.#state.eip = this.insn.eip;
-    else if (this.#record !== 0) this.#state.eip = this.#eipOf(this.#record);
+    else if (this.#record !== 0) this.#state.eip = this.#fetcher.eipOf(this.#record);
   }
 
   #get(address: number): number {
@@ -286,10 +284,6 @@ export class Engine {
     this.#left = left as number;
   }
 
-  #eipOf(record: number): number {
-    return (this.#get(ENGINE.codeBase) + this.#get(record + RECORD.offset)) >>> 0;
-  }
-
   checkBoundary(): void {
     this.#boundary = true;
   }
@@ -300,7 +294,7 @@ export class Engine {
 
   /** The current code page has to be looked up again. */
   forgetCodePage(): void {
-    this.#set(ENGINE.codeLinear, NO_TAG);
+    this.#fetcher.forgetPage();
   }
 
   /** Works out what decoding and translation depend on from the state, before a run and after each slow function. */
@@ -345,93 +339,12 @@ export class Engine {
     );
   }
 
-  /** The record at state.eip. */
-  #fetch(): number {
-    const state = this.#state;
-    const { eip } = state;
-    const base = state.segmentBase(CS);
-    const limit = state.limit(CS);
-    if (eip > limit) throw this.#host.cpu.fault(GP, 0);
-    const linear = (eip + base) >>> 0;
-    const page = (linear & ~0xfff) >>> 0;
-    const offset = linear & 0xfff;
-    if (page !== this.#get(ENGINE.codeLinear) >>> 0) {
-      const physical = this.#access.translate(linear, FETCH, this.#user);
-      // What is outside of memory, and what the hypervisor emulates, is no code.
-      if (physical < 0) {
-        this.forgetCodePage();
-        this.#set(ENGINE.codeBase, page - base);
-        return this.#code.openBus(offset);
-      }
-      this.#set(ENGINE.codeLinear, page);
-      this.#set(ENGINE.codePhysical, physical - offset);
-      this.#set(ENGINE.codeBase, page - base);
-      const first = eip - offset;
-      let mode = this.#get(ENGINE.baseMode);
-      if (first < 0 || first >= this.#get(ENGINE.codeBaseEnd) >>> 0) mode |= MODE.unlinked;
-      this.#set(ENGINE.mode, mode);
-      // The segment ends inside this page: each instruction is fetched for itself.
-      if (first + 4095 > limit) this.forgetCodePage();
-    }
-    const physicalPage = this.#get(ENGINE.codePhysical) >>> 0;
-    if (this.#get(ENGINE.codeLinear) !== NO_TAG) return this.#code.find(physicalPage, offset, this.#get(ENGINE.mode));
-    return this.#fetchAlone(physicalPage, offset, eip, linear);
-  }
-
-  /** One instruction that is not kept: at the end of a segment, or in two pages. */
-  #fetchAlone(page: number, offset: number, eip: number, linear: number): number {
-    const mode = this.#get(ENGINE.mode);
-    const available = 4096 - offset;
-    let record = this.#code.scratch(page, offset, available, -1, mode);
-    if (record === 0) {
-      const second = this.#secondPage(eip, linear, available);
-      record = this.#code.scratch(page, offset, available, second < 0 ? this.#ramSize : second, mode);
-    }
-    this.#requireInside(eip, record);
-    return record;
-  }
-
-  /** Host-physical address of the page after that of `linear`, for a fetch that goes on there; −1 for open bus. */
-  #secondPage(eip: number, linear: number, available: number): number {
-    if (eip + available > this.#state.limit(CS)) throw this.#host.cpu.fault(GP, 0);
-    return this.#access.translate((linear + available) >>> 0, FETCH, this.#user);
-  }
-
-  #requireInside(eip: number, record: number): void {
-    const length = this.#get(record + RECORD.length);
-    if (eip + length - 1 > this.#state.limit(CS)) throw this.#host.cpu.fault(GP, 0);
-  }
-
-  #cross(cross: number): number {
-    const offset = this.#get(cross + RECORD.offset);
-    const eip = this.#eipOf(cross);
-    const linear = (eip + this.#state.segmentBase(CS)) >>> 0;
-    const page = this.#get(ENGINE.codePhysical) >>> 0;
-    const second = this.#secondPage(eip, linear, 4096 - offset);
-    const mode = this.#get(ENGINE.mode);
-    const record =
-      second < 0
-        ? this.#code.scratch(page, offset, 4096 - offset, this.#ramSize, mode)
-        : this.#code.crossing(cross, page, offset, second, mode);
-    this.#requireInside(eip, record);
-    return record;
-  }
-
-  /** The target of a branch inside the page; remembered unless decoding it freed the branch's own record. */
-  #link(stub: number): number {
-    const { generation } = this.#code;
-    const offset = this.#get(stub + RECORD.offset);
-    const target = this.#code.find(this.#get(ENGINE.codePhysical) >>> 0, offset, this.#get(ENGINE.mode));
-    if (generation === this.#code.generation) this.#set(stub - STUB + RECORD.link, target);
-    return target;
-  }
-
   #executeSlow(record: number, left: number): number {
     this.#at(record, left);
     const { insn } = this;
     const packed = this.#get(record + RECORD.opcode);
     const bits = packed >>> 24;
-    insn.eip = this.#eipOf(record);
+    insn.eip = this.#fetcher.eipOf(record);
     insn.length = this.#get(record + RECORD.length);
     insn.opcode = packed & 0xffff;
     insn.modrm = (bits & RECORD_BITS.modrm) !== 0 ? (packed >>> 16) & 0xff : -1;

@@ -16,12 +16,13 @@ import {
 import { ALL_OPCODES, type Opcode } from "./opcodes.ts";
 import { type Pair, pairsOf } from "./pairs.ts";
 import { ARITHMETIC } from "./semantics/arithmetic.ts";
-import { Context, type Environment, type Place, type Repeat, type Variant } from "./semantics/context.ts";
+import { Context } from "./semantics/context.ts";
 import { CONTROL } from "./semantics/control.ts";
 import { DATA } from "./semantics/data.ts";
 import { FLAGS } from "./semantics/flags.ts";
 import { tlbEntry } from "./semantics/memory.ts";
 import { MULTIPLY } from "./semantics/multiply.ts";
+import type { Environment, Place, Repeat, Variant } from "./semantics/operands.ts";
 import { SHIFTS } from "./semantics/shifts.ts";
 import { STRINGS } from "./semantics/strings.ts";
 import { CS, OFFSET } from "./state.ts";

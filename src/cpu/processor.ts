@@ -11,22 +11,9 @@ import type { Fault, Instruction, Platform } from "./context.ts";
 import { type Backend, BOUNDARY, Engine, FAULT, type Stop, webAssembly } from "./engine.ts";
 import { floatInstructions } from "./float.ts";
 import { ARCHITECTURAL_STATE_SIZE, arenaSize, createArena, ENGINE, NO_TAG, RAM_BASE, STATE_BASE } from "./layout.ts";
+import { resetState } from "./reset.ts";
 import { USER_INSTRUCTIONS } from "./slow.ts";
-import {
-  BLOCKING_BY_MOV_SS,
-  BLOCKING_BY_STI,
-  CS,
-  DS,
-  ES,
-  FS,
-  GS,
-  IF,
-  LDTR,
-  OFFSET,
-  ProcessorState,
-  SS,
-  TR,
-} from "./state.ts";
+import { BLOCKING_BY_MOV_SS, BLOCKING_BY_STI, CS, IF, ProcessorState } from "./state.ts";
 import { SYSTEM_INSTRUCTIONS, walk } from "./system/index.ts";
 import { Tlb, type TlbState } from "./tlb.ts";
 import type { VmxCore } from "./vmx/core.ts";
@@ -72,13 +59,6 @@ const CODE_PAGE = [
   ENGINE.codeBaseEnd,
 ] as const;
 
-/** CPUID's signature in EDX after RESET (SDM Vol. 3 table 10-1): a P6, model 8. */
-const RESET_SIGNATURE = 0x0000_0683;
-const REAL_MODE_LIMIT = 0xffff;
-const RIGHTS_DATA = 0x93;
-const RIGHTS_CODE = 0x9b;
-const RIGHTS_LDT = 0x82;
-const RIGHTS_TSS = 0x8b;
 /** DR7.L0–G3. */
 const BREAKPOINTS_ENABLED = 0xff;
 
@@ -158,31 +138,10 @@ export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
 
   /** State after RESET (SDM Vol. 3 table 10-1). The time and the count of instructions go on. */
   reset(): void {
-    const { state } = this;
-    state.words.fill(0);
-    state.eflags = 2;
-    state.set(OFFSET.cr0, CR0_RESET);
-    state.setGpr(2, RESET_SIGNATURE);
-    for (const segment of [ES, SS, DS, FS, GS]) this.#setSegment(segment, 0, 0, RIGHTS_DATA);
-    this.#setSegment(CS, 0xf000, 0xffff_0000, RIGHTS_CODE);
-    this.#setSegment(LDTR, 0, 0, RIGHTS_LDT);
-    this.#setSegment(TR, 0, 0, RIGHTS_TSS);
-    state.eip = 0xfff0;
-    state.set(OFFSET.gdtrLimit, REAL_MODE_LIMIT);
-    state.set(OFFSET.idtrLimit, REAL_MODE_LIMIT);
-    state.setDr(6, 0xffff_0ff0);
-    state.setDr(7, 0x400);
-    state.set64(OFFSET.pat, 0x0007_0406_0007_0406n);
+    resetState(this.state);
     this.x87.reset();
     this.#tlb.flush(true);
     this.modeChanged();
-  }
-
-  #setSegment(segment: number, selector: number, base: number, rights: number): void {
-    this.state.setSelector(segment, selector);
-    this.state.setSegmentBase(segment, base);
-    this.state.setLimit(segment, REAL_MODE_LIMIT);
-    this.state.setAccessRights(segment, rights);
   }
 
   get insn(): Instruction {
@@ -405,5 +364,3 @@ export class Processor implements VmxCore, Snapshotable<ProcessorSnapshot> {
 
 /** WebAssembly addresses are 32 bits, and its memory is made of pages of 64 KiB. */
 const MAX_ARENA = 2 ** 32 - 0x1_0000;
-/** CD, NW and ET. */
-const CR0_RESET = 0x6000_0010;
