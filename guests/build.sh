@@ -26,11 +26,19 @@ build() {
 
 runtime="lib/entry.S lib/console.c lib/text.c lib/crc32.c lib/hypercall.c lib/xen_console.c lib/paging.c"
 
-# shellcheck disable=SC2086
-build first-light pvh_entry $runtime lib/exceptions.S lib/descriptors.c first-light/*.c
+# What needs Xen: event channels by every kind of callback, grants, xenstore.
+xen="lib/exceptions.S lib/descriptors.c lib/options.c lib/interrupts.c lib/pci.c lib/domain.c lib/events.c lib/grants.c lib/xenstore.c
+  lib/xenbus.c"
 
 # shellcheck disable=SC2086
-build ne2000-echo multiboot_entry $runtime lib/exceptions.S lib/descriptors.c lib/multiboot.S lib/options.c ne2000-echo/*.c
+build first-light pvh_entry $runtime $xen blkfront/blkfront.c blkfront/disk.c first-light/*.c
+
+# shellcheck disable=SC2086
+build blkfront pvh_entry $runtime $xen blkfront/*.c
+
+# shellcheck disable=SC2086
+build ne2000-echo multiboot_entry $runtime lib/exceptions.S lib/descriptors.c lib/multiboot.S lib/options.c lib/echo.c lib/interrupts.c \
+  lib/pci.c ne2000-echo/*.c
 
 # shellcheck disable=SC2086
 build hvm-interrupts pvh_entry $runtime lib/exceptions.S lib/descriptors.c hvm-interrupts/*.c

@@ -3,11 +3,13 @@
  * Every way out is a shutdown that Xen sees: poweroff when all went well, crash when not.
  */
 #include "../lib/console.h"
+#include "../lib/domain.h"
 #include "../lib/hypercall.h"
+#include "../lib/options.h"
 #include "../lib/x86.h"
-#include "machine.h"
+#include "../lib/xenstore.h"
+#include "../blkfront/disk.h"
 #include "modes.h"
-#include "xenstore.h"
 
 extern char read_only_start[];
 
@@ -44,7 +46,7 @@ static const struct {
 
 void guest_main(const struct hvm_start_info *start)
 {
-    machine_start(start);
+    domain_start("first-light", start);
     xenstore_start();
     void (*run)(void) = disk_mode;
     bool chosen = false;
@@ -53,7 +55,7 @@ void guest_main(const struct hvm_start_info *start)
             run = modes[i].run;
             chosen = true;
         }
-    if (!chosen && option_given("mode"))
+    if (!chosen && option_text("mode") != NULL)
         panic("this mode is not known");
     run();
     print("done\n");

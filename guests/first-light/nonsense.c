@@ -3,12 +3,16 @@
  * between and after them ordinary requests show that the machine still works. The last deed, a producer index far beyond the ring,
  * has no answer in the protocol: the back end is expected to stop serving this ring and nobody else to notice.
  */
+#include "../blkfront/blkfront.h"
+#include "../blkfront/disk.h"
 #include "../lib/console.h"
+#include "../lib/domain.h"
+#include "../lib/events.h"
+#include "../lib/grants.h"
 #include "../lib/hypercall.h"
 #include "../lib/text.h"
-#include "blkfront.h"
+#include "../lib/xenstore.h"
 #include "modes.h"
-#include "xenstore.h"
 
 /* How long an answer may take: a slow disk needs some 10 ms. */
 #define PATIENCE_NS 50000000ull
@@ -153,20 +157,20 @@ static void ring(void)
         print("no disk to send nonsense to\n");
         return;
     }
-    vbd_connect(&vbd, handles[0]);
+    vbd_connect(&vbd, handles[0], (struct vbd_features){ false, false, 0 });
     print("%s, requests:\n", vbd.name);
     for (uint32_t i = 0; i < sizeof requests / sizeof requests[0]; i++)
         if (!try_request(requests[i].what, requests[i].operation, requests[i].spoil))
             return;
 
     print("%s, a producer index 1000 beyond the ring:\n", vbd.name);
-    WRITE_ONCE(vbd.ring->req_prod, vbd.req_prod_pvt + 1000);
+    WRITE_ONCE(vbd.ring->sring.req_prod, vbd.req_prod_pvt + 1000);
     full_barrier();
     event_send(vbd.port);
     uint64_t deadline = system_time_ns() + PATIENCE_NS;
-    while (READ_ONCE(vbd.ring->rsp_prod) == vbd.rsp_cons && system_time_ns() < deadline)
+    while (READ_ONCE(vbd.ring->sring.rsp_prod) == vbd.rsp_cons && system_time_ns() < deadline)
         pause();
-    print("  %s\n", READ_ONCE(vbd.ring->rsp_prod) == vbd.rsp_cons ? "no answer, as it should be" : "an answer to nothing");
+    print("  %s\n", READ_ONCE(vbd.ring->sring.rsp_prod) == vbd.rsp_cons ? "no answer, as it should be" : "an answer to nothing");
 }
 
 void nonsense_mode(void)

@@ -1,8 +1,9 @@
 /* The console mode: a line editor of the simplest kind, fed by the console's event channel. */
 #include "../lib/console.h"
+#include "../lib/domain.h"
+#include "../lib/events.h"
 #include "../lib/text.h"
 #include "../lib/xen_console.h"
-#include "machine.h"
 #include "modes.h"
 
 #define LINE_MAX 80

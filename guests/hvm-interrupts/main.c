@@ -64,8 +64,6 @@
 #define INTX_GSI (16 + 4 * PLATFORM)
 #define GSI 5
 
-#define HVM_PARAM_CALLBACK_TYPE_GSI 0ull
-#define HVM_PARAM_CALLBACK_TYPE_PCI_INTX 1ull
 #define HVMOP_set_evtchn_upcall_vector 23
 #define EVTCHNOP_bind_virq 1
 #define EVTCHNOP_bind_ipi 7

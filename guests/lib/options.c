@@ -27,6 +27,11 @@ void options_read(const void *boot_information)
         format(command_line, sizeof command_line, "%s", (const char *)text);
 }
 
+const char *options_line(void)
+{
+    return command_line;
+}
+
 const char *option_text(const char *name)
 {
     size_t length = strlen(name);

@@ -11,6 +11,9 @@
  */
 void options_read(const void *boot_information);
 
+/* The command line as it was given. */
+const char *options_line(void);
+
 /* The text behind NAME=, up to the end of the command line; NULL when the option is not given. */
 const char *option_text(const char *name);
 

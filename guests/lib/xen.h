@@ -70,6 +70,8 @@ struct xen_add_to_physmap {
 #define HVM_PARAM_STORE_EVTCHN 2
 #define HVM_PARAM_CONSOLE_PFN 17
 #define HVM_PARAM_CONSOLE_EVTCHN 18
+#define HVM_PARAM_CALLBACK_TYPE_GSI 0ull
+#define HVM_PARAM_CALLBACK_TYPE_PCI_INTX 1ull
 #define HVM_PARAM_CALLBACK_TYPE_VECTOR 2ull
 #define HVM_PARAM_CALLBACK_TYPE_SHIFT 56
 
@@ -204,13 +206,22 @@ enum xenbus_state {
     XenbusStateClosed = 6,
 };
 
+/* io/ring.h: what a shared ring begins with; its slots follow */
+struct sring {
+    uint32_t req_prod, req_event, rsp_prod, rsp_event;
+    uint8_t pad[48];
+};
+_Static_assert(sizeof(struct sring) == 64, "ring.h");
+
 /* io/blkif.h, layout "x86_32-abi" (io/protocols.h); io/ring.h for blkif_sring */
 #define XEN_IO_PROTO_ABI_X86_32 "x86_32-abi"
 #define BLKIF_OP_READ 0
 #define BLKIF_OP_WRITE 1
 #define BLKIF_OP_FLUSH_DISKCACHE 3
 #define BLKIF_OP_DISCARD 5
+#define BLKIF_OP_INDIRECT 6
 #define BLKIF_MAX_SEGMENTS_PER_REQUEST 11
+#define BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST 8
 #define BLKIF_RSP_EOPNOTSUPP (-2)
 #define BLKIF_RSP_ERROR (-1)
 #define BLKIF_RSP_OKAY 0
@@ -236,6 +247,15 @@ struct blkif_request_discard {
     uint64_t id, sector_number, nr_sectors;
 };
 
+struct blkif_request_indirect {
+    uint8_t operation, indirect_op;
+    uint16_t nr_segments;
+    uint64_t id, sector_number;
+    uint16_t handle;
+    grant_ref_t indirect_grefs[BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST]; /* of pages full of segments */
+};
+_Static_assert(offsetof(struct blkif_request_indirect, indirect_grefs) == 24, "blkif.h for i386");
+
 struct blkif_response {
     uint64_t id;
     uint8_t operation;
@@ -246,16 +266,82 @@ _Static_assert(sizeof(struct blkif_response) == 12, "blkif.h for i386");
 union blkif_sring_entry {
     struct blkif_request req;
     struct blkif_request_discard discard;
+    struct blkif_request_indirect indirect;
     struct blkif_response rsp;
 };
 
-#define BLKIF_RING_SIZE 32u /* the largest power of two of 108-byte entries in a page after the 64-byte header */
+#define BLKIF_RING_SIZE 32u /* of one page: the largest power of two of 108-byte entries after the 64-byte header */
 
 struct blkif_sring {
-    uint32_t req_prod, req_event, rsp_prod, rsp_event;
-    uint8_t pad[48];
-    union blkif_sring_entry ring[BLKIF_RING_SIZE];
+    struct sring sring;
+    union blkif_sring_entry ring[];
 };
-_Static_assert(offsetof(struct blkif_sring, ring) == 64 && sizeof(struct blkif_sring) <= 4096, "ring.h");
+_Static_assert(sizeof(struct blkif_sring) + BLKIF_RING_SIZE * sizeof(union blkif_sring_entry) <= 4096, "ring.h");
+
+/* io/netif.h; io/ring.h for both rings */
+#define NETTXF_csum_blank 1
+#define NETTXF_data_validated 2
+#define NETTXF_more_data 4
+#define NETTXF_extra_info 8
+#define NETRXF_data_validated 1
+#define NETRXF_csum_blank 2
+#define NETRXF_more_data 4
+#define NETRXF_extra_info 8
+#define XEN_NETIF_EXTRA_FLAG_MORE 1
+#define XEN_NETIF_MAX_TX_SIZE 0xffffu
+#define XEN_NETIF_NR_SLOTS_MIN 18u
+#define NETIF_RSP_NULL 1
+#define NETIF_RSP_OKAY 0
+
+struct netif_tx_request {
+    grant_ref_t gref;
+    uint16_t offset, flags, id, size; /* of a packet's first slot: the whole packet's size */
+};
+_Static_assert(sizeof(struct netif_tx_request) == 12, "netif.h");
+
+struct netif_tx_response {
+    uint16_t id;
+    int16_t status;
+};
+
+struct netif_rx_request {
+    uint16_t id, pad;
+    grant_ref_t gref;
+};
+
+struct netif_rx_response {
+    uint16_t id, offset, flags;
+    int16_t status; /* bytes in the slot's page, or a negative NETIF_RSP_ */
+};
+
+struct netif_extra_info {
+    uint8_t type, flags;
+    uint16_t data[3];
+};
+
+union netif_tx_sring_entry {
+    struct netif_tx_request req;
+    struct netif_tx_response rsp;
+};
+
+union netif_rx_sring_entry {
+    struct netif_rx_request req;
+    struct netif_rx_response rsp;
+    struct netif_extra_info extra;
+};
+_Static_assert(sizeof(union netif_rx_sring_entry) == 8, "netif.h");
+
+#define NETIF_RING_SIZE 256u /* of either ring: the largest power of two of 12-byte and of 8-byte entries in a page after the header */
+
+struct netif_tx_sring {
+    struct sring sring;
+    union netif_tx_sring_entry ring[NETIF_RING_SIZE];
+};
+
+struct netif_rx_sring {
+    struct sring sring;
+    union netif_rx_sring_entry ring[NETIF_RING_SIZE];
+};
+_Static_assert(sizeof(struct netif_tx_sring) <= 4096 && sizeof(struct netif_rx_sring) <= 4096, "ring.h");
 
 #endif

@@ -7,15 +7,15 @@
  */
 #include "../lib/console.h"
 #include "../lib/descriptors.h"
+#include "../lib/echo.h"
 #include "../lib/hypercall.h"
+#include "../lib/interrupts.h"
 #include "../lib/options.h"
 #include "../lib/text.h"
 #include "../lib/x86.h"
 #include "../lib/xen_console.h"
-#include "echo.h"
-#include "interrupts.h"
 #include "nic.h"
-#include "pci.h"
+#include "rtl8029.h"
 
 #define DEBUG_EXIT_PORT 0xf4
 #define COM1 0x3f8
@@ -119,10 +119,10 @@ static uint32_t ip_option(void)
 static uint8_t find_card(uint8_t address[ADDRESS_BYTES])
 {
     uint32_t io = ISA_PORTS, irq = ISA_IRQ;
-    struct pci_card pci;
+    struct rtl8029 pci;
     if (!option_number("io", &io) || io > 0xffe0 || !option_number("irq", &irq) || irq >= IRQS)
         fail("io= and irq= need the numbers of a port and of an interrupt line");
-    bool is_pci = option_text("io") == NULL && pci_find_rtl8029(option_text("irq") != NULL ? (uint8_t)irq : PCI_IRQ, &pci);
+    bool is_pci = option_text("io") == NULL && rtl8029_find(option_text("irq") != NULL ? (uint8_t)irq : PCI_IRQ, &pci);
     if (is_pci) {
         io = pci.io;
         irq = pci.irq;

@@ -1,9 +1,9 @@
 #include "nic.h"
 
+#include "../lib/interrupts.h"
 #include "../lib/text.h"
 #include "../lib/x86.h"
 #include "dp8390.h"
-#include "interrupts.h"
 
 /* Packet memory: two transmit buffers, so that one can be filled while the other is sent; the rest is the receive ring. */
 #define TRANSMIT_BUFFERS 2u

@@ -72,7 +72,7 @@ test("every guest image has a PVH entry point", () => {
 });
 
 /** Guests that are nothing without Xen. */
-const XEN_ONLY = ["first-light.elf", "hvm-interrupts.elf"];
+const XEN_ONLY = ["blkfront.elf", "first-light.elf", "hvm-interrupts.elf", "netfront-echo.elf"];
 
 test("every image that other machines start too has a multiboot header where a loader looks for it", () => {
   const portable = names.filter((name) => !XEN_ONLY.includes(name));

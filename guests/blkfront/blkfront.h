@@ -1,6 +1,6 @@
 /*
- * The front end of a virtual block device (io/blkif.h, io/ring.h): connects over xenstore, keeps up to 32 requests of up to 11 segments
- * in flight, is told of responses by an interrupt. One page is granted for each segment and taken back with the response.
+ * The front end of a virtual block device (io/blkif.h, io/ring.h): connects over xenstore, keeps as many requests in flight as the ring holds,
+ * is told of responses by an interrupt. One page is granted for each segment and taken back with the response, or granted once and for all.
  */
 #ifndef BLKFRONT_H
 #define BLKFRONT_H
@@ -10,12 +10,21 @@
 
 #include "../lib/x86.h"
 #include "../lib/xen.h"
-#include "machine.h"
+#include "../lib/xenbus.h"
 
 #define SECTOR_BYTES 512u
 #define SECTORS_PER_PAGE (PAGE_SIZE / SECTOR_BYTES)
-#define VBD_SLOTS BLKIF_RING_SIZE
-#define SLOT_BYTES (BLKIF_MAX_SEGMENTS_PER_REQUEST * PAGE_SIZE)
+#define VBD_SLOTS 64u       /* requests in flight; a ring of one page holds 32 */
+#define VBD_DATA_PAGES 448u /* for the data of all requests: with the rest of what is granted, what one frame of the grant table has */
+#define VBD_SEGMENTS 14u    /* of one request: a share of those pages for each slot of a ring of one page */
+#define VBD_RING_ORDER_MAX 2u
+
+/* What the front end uses where the back end offers it too. */
+struct vbd_features {
+    bool persistent; /* pages stay granted, the back end may keep them mapped */
+    bool indirect;   /* segments beyond the eleventh, listed in a page of their own */
+    uint32_t ring_order;
+};
 
 enum slot_state {
     SLOT_FREE,
@@ -30,21 +39,26 @@ struct vbd_slot {
     int16_t status; /* BLKIF_RSP_... when done */
     uint8_t operation;
     uint64_t sector;
-    uint32_t sectors; /* at most 88 - offset / 512 with data, any number for a discard */
+    uint32_t sectors; /* at most request_sectors - offset / 512 with data, any number for a discard */
     uint32_t offset;  /* below a page, a multiple of 512 */
     uint32_t tries;
     uint32_t segments;
-    grant_ref_t refs[BLKIF_MAX_SEGMENTS_PER_REQUEST];
+    grant_ref_t refs[VBD_SEGMENTS];
+    uint32_t granted;         /* with persistent grants: so many of refs are in force */
+    grant_ref_t indirect_ref; /* of the page of segments; in force when its index is not 0 */
 };
 
 struct vbd {
-    char frontend[64], backend[128], name[16];
+    struct xenbus_device bus;
+    char name[16];   /* the back end's word for it: xvda */
     uint32_t handle; /* the virtual device's number, as in its xenstore name */
-    uint16_t backend_domain;
     uint32_t sectors;
     bool read_only, can_flush, can_discard;
+    struct vbd_features features; /* those in use */
+    uint32_t slot_count, slot_pages, request_sectors;
     struct blkif_sring *ring;
-    grant_ref_t ring_ref;
+    uint32_t ring_size;
+    grant_ref_t ring_refs[1 << VBD_RING_ORDER_MAX];
     evtchn_port_t port;
     uint32_t req_prod_pvt, rsp_cons;
     volatile uint32_t in_flight, done; /* requests the back end has; requests answered and not yet looked at */
@@ -52,8 +66,11 @@ struct vbd {
     struct vbd_slot slots[VBD_SLOTS];
 };
 
-/* Connects the device whose frontend directory is `device/vbd/<handle>`; panics when the back end does not come along. */
-void vbd_connect(struct vbd *vbd, uint32_t handle);
+/*
+ * Connects the device whose frontend directory is `device/vbd/<handle>`, with those of the wanted features that the back end offers; panics when
+ * the back end does not come along.
+ */
+void vbd_connect(struct vbd *vbd, uint32_t handle, struct vbd_features wanted);
 
 /* Closes the device on both sides and takes ring and event channel back. */
 void vbd_disconnect(struct vbd *vbd);
@@ -73,8 +90,5 @@ struct vbd_slot *vbd_wait(struct vbd *vbd);
 
 /* Gives the slot back. */
 void vbd_release(struct vbd *vbd, struct vbd_slot *slot);
-
-/* The state of the back end as it stands in xenstore. */
-enum xenbus_state vbd_backend_state(const struct vbd *vbd);
 
 #endif

@@ -1,9 +1,10 @@
 #include "xenstore.h"
 
-#include "../lib/hypercall.h"
-#include "../lib/text.h"
-#include "../lib/x86.h"
-#include "machine.h"
+#include "domain.h"
+#include "events.h"
+#include "hypercall.h"
+#include "text.h"
+#include "x86.h"
 
 #define PATH_BYTES 256 /* our paths are below 64 characters */
 #define FIRED_MAX 16   /* watch events not yet waited for; more of them mean no more than these do */

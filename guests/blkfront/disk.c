@@ -4,17 +4,19 @@
  */
 #include "../lib/console.h"
 #include "../lib/crc32.h"
+#include "../lib/domain.h"
+#include "../lib/events.h"
+#include "../lib/options.h"
 #include "../lib/text.h"
+#include "../lib/xenstore.h"
 #include "blkfront.h"
-#include "modes.h"
-#include "xenstore.h"
+#include "disk.h"
 
 #define DEFAULT_SECTORS 1024u
 #define SECTORS_MAX 32768u /* sizes the tables of checksums */
 #define DEFAULT_SEED 1u
 #define TRIES_MAX 8 /* a request that fails this often is given up: an injected fault passes, a broken disk does not */
 #define DISCARD_SECTORS 64u
-#define REQUEST_SECTORS_MAX (BLKIF_MAX_SEGMENTS_PER_REQUEST * SECTORS_PER_PAGE)
 #define SUPERBLOCK_MAGIC 0x4c463142 /* "B1FL" */
 
 struct superblock {
@@ -101,7 +103,7 @@ static struct transfer transfer(uint8_t operation, uint32_t first, uint32_t coun
         struct vbd_slot *slot;
         while (next < count && (slot = vbd_take(&vbd)) != NULL) {
             uint32_t offset = next_random(&shape) % SECTORS_PER_PAGE;
-            uint32_t sectors = 1 + next_random(&shape) % (REQUEST_SECTORS_MAX - offset) / 4;
+            uint32_t sectors = 1 + next_random(&shape) % (vbd.request_sectors - offset) / (vbd.features.indirect ? 1 : 4);
             if (sectors > count - next)
                 sectors = count - next;
             slot->operation = operation;
@@ -224,15 +226,43 @@ uint32_t find_disks(uint32_t *handles)
     return count;
 }
 
+/* The words behind features=, between commas. */
+static struct vbd_features features_option(void)
+{
+    struct vbd_features wanted = { false, false, 0 };
+    const char *at = option_text("features");
+    while (at != NULL && !option_ends(at)) {
+        if (text_starts_with(at, "persistent")) {
+            wanted.persistent = true;
+            at += strlen("persistent");
+        } else if (text_starts_with(at, "indirect")) {
+            wanted.indirect = true;
+            at += strlen("indirect");
+        } else if (text_starts_with(at, "ring-order=")) {
+            at += strlen("ring-order=");
+            if (!parse_u32(&at, &wanted.ring_order) || wanted.ring_order > VBD_RING_ORDER_MAX)
+                panic("ring-order= must be 0 to %u", VBD_RING_ORDER_MAX);
+        } else {
+            panic("features= takes persistent, indirect and ring-order=N");
+        }
+        if (*at == ',')
+            at++;
+        else if (!option_ends(at))
+            panic("features= takes persistent, indirect and ring-order=N, with commas between them");
+    }
+    return wanted;
+}
+
 void disk_mode(void)
 {
     uint32_t handles[DISKS_MAX], disks = find_disks(handles);
-    uint32_t wanted = option_number("sectors", DEFAULT_SECTORS), seed = option_number("seed", DEFAULT_SEED);
+    uint32_t wanted = number_option("sectors", DEFAULT_SECTORS), seed = number_option("seed", DEFAULT_SEED);
+    struct vbd_features features = features_option();
     crc32_prepare();
     if (disks == 0)
         print("no disks\n");
     for (uint32_t i = 0; i < disks; i++) {
-        vbd_connect(&vbd, handles[i]);
+        vbd_connect(&vbd, handles[i], features);
         uint32_t room = vbd.read_only ? vbd.sectors : vbd.sectors - 1, sectors = wanted < SECTORS_MAX ? wanted : SECTORS_MAX;
         if (sectors > room)
             sectors = room;

@@ -2,7 +2,7 @@
 
 #include <stdbool.h>
 
-#include "../lib/text.h"
+#include "text.h"
 
 #define ETHERNET_HEADER 14u
 #define TYPE_IP 0x0800

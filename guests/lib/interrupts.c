@@ -1,7 +1,7 @@
 #include "interrupts.h"
 
-#include "../lib/descriptors.h"
-#include "../lib/x86.h"
+#include "descriptors.h"
+#include "x86.h"
 
 /* Intel 8259A data sheet: command words */
 #define MASTER 0x20
