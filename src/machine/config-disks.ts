@@ -1,6 +1,7 @@
 // Part: the disks of a machine's configuration.
 
 import type { DiskFault } from "../devices/block/faults.ts";
+import type { ServiceTime } from "../devices/block/service.ts";
 import { virtualDeviceNumber } from "../devices/vbd/device-number.ts";
 import { MAX_INDIRECT_SEGMENTS, MAX_RING_PAGE_ORDER, type VbdFeatures } from "../devices/vbd/options.ts";
 import { check, isPositive, isWithin } from "./config-shape.ts";
@@ -22,10 +23,14 @@ export interface DiskConfig {
   /** What its back end offers; by default all that Linux's does. */
   readonly features?: Partial<Omit<VbdFeatures, "readOnly" | "cdrom">>;
   readonly faults?: readonly DiskFault[];
+  /** How long its operations take; by default what a solid-state disk takes, with jitter. Without jitter requests that come together end together. */
+  readonly service?: ServiceTime;
 }
 
 /** 512 TiB: the offset of a disk's last byte is still an exact integer. */
 export const MAX_SECTORS = 2 ** 40;
+/** A second for an operation, or for a sector: no disk is slower. */
+const MAX_SERVICE_NS = 1_000_000_000;
 const DISK_OPERATIONS: readonly string[] = ["read", "write", "flush", "discard"];
 /** Linux's discard_granularity has 32 bits. */
 const MAX_GRANULARITY = 0xffff_ffff;
@@ -44,6 +49,7 @@ export function checkDisks(disks: readonly DiskConfig[], where: string): void {
     check(type === "disk" || type === "cdrom", place, "of type disk or cdrom");
     check(type === "disk" || disk.readOnly !== false, place, "read-only as a CD-ROM");
     checkFeatures(disk.features ?? {}, `${place}, features`);
+    if (disk.service !== undefined) checkService(disk.service, `${place}, service`);
     for (const fault of disk.faults ?? []) checkFault(fault, `${place}, fault`);
   }
 }
@@ -59,6 +65,12 @@ function checkFeatures(features: NonNullable<DiskConfig["features"]>, place: str
   );
   check(isWithin(indirectSegments, 0, MAX_INDIRECT_SEGMENTS), place, `0 to ${MAX_INDIRECT_SEGMENTS} indirectSegments`);
   check(isWithin(ringPageOrder, 0, MAX_RING_PAGE_ORDER), place, `a ringPageOrder of 0 to ${MAX_RING_PAGE_ORDER}`);
+}
+
+function checkService({ operationNs, perSectorNs, jitterNs }: ServiceTime, place: string): void {
+  check(isWithin(operationNs, 1, MAX_SERVICE_NS), place, "1 to 10^9 operationNs");
+  check(isWithin(perSectorNs, 0, MAX_SERVICE_NS), place, "0 to 10^9 perSectorNs");
+  check(isWithin(jitterNs, 0, MAX_SERVICE_NS), place, "0 to 10^9 jitterNs");
 }
 
 function checkFault({ operation, sector = 0, count = 1, oneIn = 1, times = 1 }: DiskFault, place: string): void {

@@ -98,6 +98,7 @@ const DISK = settings({
     }),
   ),
   faults: optional(listOf(FAULT)),
+  service: optional(settings({ operationNs: integer, perSectorNs: integer, jitterNs: integer })),
 });
 
 const ACTION = settings({

@@ -55,7 +55,7 @@ export class Disks {
       device: config.device,
       disk: this.#faulty(name, plain, config),
       features: { ...DEFAULT_FEATURES, ...config.features, cdrom: isCd, readOnly: isCd || config.readOnly === true },
-      service: SOLID_STATE,
+      service: config.service ?? SOLID_STATE,
       random: random.stream(`disk service ${name}`),
       grant: (path, owner, reader) => xenstore.grant(path, owner, reader),
       faults: new Set(faults as readonly VbdFault[]),
