@@ -155,7 +155,7 @@ export class Machine implements Snapshotable<MachineState> {
       exitCostNs: config.exitCostNs,
       tscKhz: config.tscKhz,
       startDateSeconds: config.startDateSeconds,
-      modelDomainLatencyNs: config.controlDomainLatencyNs,
+      serviceDomainLatencyNs: config.controlDomainLatencyNs,
     });
     const xenstore = new XenstoreDaemon(this.hypervisor);
     this.#snapshots.register("clock", 1, this.clock);

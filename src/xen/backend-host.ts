@@ -1,8 +1,8 @@
-// Part: what a program in a model domain sees of the hypervisor.
-// A model domain (the control domain, domid 0) has no processor: its programs (xenstored, the console daemon, back-end drivers)
+// Part: what a program in a service domain sees of the hypervisor.
+// A service domain (the control domain, domid 0) has no processor: its programs (xenstored, the console daemon, back-end drivers)
 // are TypeScript under the same virtual clock. They reach guests only as a real domain would: grants, event channels, xenstore.
 // An event handler runs as an alarm of the clock some virtual time after the notification, never inside the hypercall that
-// sent it. Not modelled: the model domain's own memory and processor time.
+// sent it. Not modelled: the service domain's own memory and processor time.
 
 import type { Clock } from "../core/clock.ts";
 import type { Emit } from "../trace/events.ts";
@@ -30,7 +30,7 @@ export interface GrantMapping {
   unmap(): number;
 }
 
-/** What every program of a model domain may do. */
+/** What every program of a service domain may do. */
 export interface DomainServices {
   readonly domid: number;
   readonly clock: Clock;
@@ -57,7 +57,7 @@ export interface BackendHost extends DomainServices {
   readonly xenstore: XenstoreClient;
 }
 
-/** In-process access to xenstore for the programs of a model domain. Paths are absolute or relative to /local/domain/<domid>. */
+/** In-process access to xenstore for the programs of a service domain. Paths are absolute or relative to /local/domain/<domid>. */
 export interface XenstoreClient extends XenstoreTransaction {
   /** Calls back once at once (as an alarm) and after every change at or below `path`, with the path that changed. */
   watch(path: string, token: string, callback: (path: string, token: string) => void): void;

@@ -1,5 +1,5 @@
 // Part: event channels (event_channel.h), the ports of one domain and what connects them to another's.
-// Two-level ABI; the bits themselves are the sink's: shared_info for a guest, a set for a model domain. Results are ports or
+// Two-level ABI; the bits themselves are the sink's: shared_info for a guest, a set for a service domain. Results are ports or
 // statuses ≥ 0, or negative XEN_ errno values, as the hypercall returns them. Not modelled: FIFO events (init_control answers
 // -ENOSYS), physical interrupts, Xen-consumed ports.
 

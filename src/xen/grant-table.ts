@@ -178,7 +178,7 @@ export interface MappedGrant {
   readOnly: boolean;
   /** Host frame. */
   frame: number;
-  /** Guest frame where a guest sees it; −1 for a model domain. */
+  /** Guest frame where a guest sees it; −1 for a service domain. */
   gfn: number;
 }
 

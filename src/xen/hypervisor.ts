@@ -6,11 +6,10 @@ import type { Snapshotable } from "../core/snapshot.ts";
 import type { Ratio } from "../core/units.ts";
 import type { Emit } from "../trace/events.ts";
 import type { BackendHost, DomainServices, GrantMapping, XenstoreClient } from "./backend-host.ts";
-import type { ConsoleState } from "./console.ts";
 import type { Domain, DomainConfig, DomainState, HvmDomainConfig } from "./domain.ts";
 import type { FrameAllocatorState } from "./frames.ts";
 import type { HostProcessor } from "./host-processor.ts";
-import type { ModelDomainState } from "./model-domain.ts";
+import type { ServiceDomainsState } from "./service-domains.ts";
 import type { DeviceAccess } from "./services.ts";
 import type { Vcpu } from "./vcpu.ts";
 
@@ -26,8 +25,8 @@ export interface HypervisorOptions {
   readonly tscKhz: number;
   /** Wall-clock time at virtual time 0, seconds since 1970-01-01 00:00 UTC. */
   readonly startDateSeconds: number;
-  /** From a notification to a model domain until its handler runs, nanoseconds. */
-  readonly modelDomainLatencyNs: number;
+  /** From a notification to a service domain until its handler runs, nanoseconds. */
+  readonly serviceDomainLatencyNs: number;
   /** Ports that the machine's devices own; without it every port reads all ones. */
   readonly ports?: DeviceAccess;
   /** Guest-physical addresses outside of memory that the machine's devices own; the same. */
@@ -37,8 +36,7 @@ export interface HypervisorOptions {
 export interface HypervisorState {
   frames: FrameAllocatorState;
   domains: DomainState[];
-  models: ModelDomainState[];
-  consoles: { domid: number; console: ConsoleState }[];
+  services: ServiceDomainsState;
   /** Domid and vCPU id of the vCPU that has the processor; empty for none. */
   current: number[];
   nextDomid: number;
@@ -83,8 +81,8 @@ export interface Hypervisor extends Snapshotable<HypervisorState> {
   endOf(domid: number): string;
   /** Bytes typed on a domain's console; those that find no room wait until the guest has read. */
   consoleInput(domid: number, bytes: Uint8Array): void;
-  /** Services of a model domain, which is created on first use. */
-  modelDomain(domid: number): DomainServices;
+  /** Services of a service domain, which is created on first use. */
+  serviceDomain(domid: number): DomainServices;
   backendHost(xenstore: XenstoreClient, domid?: number): BackendHost;
   /** Connects the xenstore daemon to a guest's ring; `handler` runs after each notification of the guest. */
   storeRing(domid: number, handler: () => void): StoreRing;

@@ -29,10 +29,9 @@ export interface HypervisorServices {
   readonly tsc: TscClock;
   readonly ports: DeviceAccess;
   readonly mmio: DeviceAccess;
-  /** A guest domain by number; DOMID_SELF is the caller's to resolve. */
-  domain(domid: number): Domain | undefined;
-  /** Whether there is such a domain, guest or model. */
+  /** Whether there is such a domain, a guest or a service domain. */
   exists(domid: number): boolean;
+  /** A guest by number; DOMID_SELF is the caller's to resolve. */
   grantOwner(domid: number): GrantOwner | undefined;
   /** Ends a domain; `reason` is a SHUTDOWN_ value. */
   shutdown(domain: Domain, reason: number): void;

@@ -39,6 +39,16 @@ export interface VcpuIo {
   accesses: number[];
 }
 
+const noIo = (): VcpuIo => ({
+  instruction: "none",
+  waiting: false,
+  answer: 0,
+  answered: false,
+  count: 0,
+  pointer: false,
+  accesses: [],
+});
+
 export interface VcpuState {
   id: number;
   run: string;
@@ -87,15 +97,7 @@ export class Vcpu {
   registers: SavedRegisters | undefined = undefined;
   /** Period of the periodic timer, 0 when it is stopped. */
   periodNs = 0;
-  readonly io: VcpuIo = {
-    instruction: "none",
-    waiting: false,
-    answer: 0,
-    answered: false,
-    count: 0,
-    pointer: false,
-    accesses: [],
-  };
+  readonly io: VcpuIo = noIo();
 
   constructor(domain: Domain, id: number, vmcs: number, vcpuInfo: number, clock: { readonly now: number }) {
     this.domain = domain;
@@ -117,15 +119,7 @@ export class Vcpu {
     this.injection = undefined;
     this.windowOpen = false;
     this.registers = undefined;
-    Object.assign(this.io, {
-      instruction: "none",
-      waiting: false,
-      answer: 0,
-      answered: false,
-      count: 0,
-      pointer: false,
-    });
-    this.io.accesses.length = 0;
+    Object.assign(this.io, noIo());
   }
 
   get domid(): number {

@@ -6,10 +6,9 @@ import { assert, InputError } from "../core/errors.ts";
 import { PAGE_SHIFT, PAGE_SIZE } from "../core/memory.ts";
 import { VM_SUCCEED } from "../cpu/vmx/operation.ts";
 import type { Emit } from "../trace/events.ts";
-import { GRANT_TABLE_H, PARAMS_H, SCHED_H, XEN_H } from "./abi/constants.ts";
+import { PARAMS_H, SCHED_H, XEN_H } from "./abi/constants.ts";
 import type { BackendHost, XenstoreClient } from "./backend-host.ts";
 import { type BuilderHost, type BuiltDomain, buildDomain } from "./builder.ts";
-import { ConsoleDaemon } from "./console.ts";
 import { DeviceModelHost } from "./device-model-host.ts";
 import { Domain, type DomainConfig, type HvmDomainConfig } from "./domain.ts";
 import type { EventChannels } from "./event-channels.ts";
@@ -22,11 +21,12 @@ import { buildHvmDomain, rebuildHvmDomain } from "./hvm-builder.ts";
 import type { DomainListener, Hypervisor, HypervisorOptions, HypervisorState, StoreRing } from "./hypervisor.ts";
 import { IoreqServer } from "./ioreq.ts";
 import { buildModelDomain } from "./model/builder.ts";
-import { ModelDomain } from "./model-domain.ts";
 import { P2m } from "./p2m.ts";
 import { Platform } from "./platform.ts";
 import { releaseDomain } from "./release.ts";
 import { Scheduler } from "./scheduler.ts";
+import type { ServiceDomain } from "./service-domain.ts";
+import { CONTROL_DOMAIN, ServiceDomains } from "./service-domains.ts";
 import { type DeviceAccess, type HypervisorServices, OPEN_BUS } from "./services.ts";
 import { defaultVcpuInfo } from "./shared-info.ts";
 import { TscClock } from "./time.ts";
@@ -34,9 +34,6 @@ import { VcpuTimers } from "./timers.ts";
 import { Vcpu } from "./vcpu.ts";
 import { VirtualTime } from "./virtual-time.ts";
 import { msrBitmap, prepareRegion, setUpVmcs } from "./vmcs-setup.ts";
-
-/** The domain that serves consoles, the store and disks. */
-const CONTROL_DOMAIN = 0;
 
 /** As many as shared_info has vcpu_info for (XEN_LEGACY_MAX_VCPUS). Equal VPIDs would do no harm: EPT pointers tell domains apart. */
 const VCPUS_PER_DOMAIN = 32;
@@ -58,8 +55,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
   readonly #execution: Execution;
   readonly #scheduler: Scheduler;
   readonly #msrBitmap: number;
-  readonly #models = new Map<number, ModelDomain>();
-  readonly #consoles = new Map<number, ConsoleDaemon>();
+  readonly #services: ServiceDomains;
   readonly #timers = new Map<Vcpu, VcpuTimers>();
   readonly #listeners: DomainListener[] = [];
   readonly #builder: BuilderHost;
@@ -78,6 +74,15 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     this.#execution = new Execution(this);
     this.#scheduler = new Scheduler(this, this.#execution, this.#time, options.exitCostNs);
     this.#builder = { memory: this.processor.memory, frames: this.frames, controlDomain: CONTROL_DOMAIN };
+    this.#services = new ServiceDomains({
+      memory: this.processor.memory,
+      clock: this.clock,
+      emit: this.emit,
+      frames: this.frames,
+      latencyNs: options.serviceDomainLatencyNs,
+      network: this,
+      ownerOf: (owner) => this.domains.get(owner),
+    });
     const vmxon = prepareRegion(this.processor.memory, this.#frame());
     assert(this.processor.vmx.vmxon(vmxon) === VM_SUCCEED, "VMXON failed");
     this.#msrBitmap = this.#frame() << PAGE_SHIFT;
@@ -118,8 +123,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     this.#nextDomid = domid + 1;
     domain.shared.setWallClock(this.#options.startDateSeconds, 0);
     this.#state(domain, "created");
-    const console = new ConsoleDaemon(this.modelDomain(CONTROL_DOMAIN), domid, domain.console.port);
-    this.#consoles.set(domid, console);
+    this.#services.openConsole(domain);
     for (const listener of this.#listeners) listener(domain, "created");
     this.#state(domain, "running");
     return domain;
@@ -179,8 +183,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     const domain = this.domains.get(domid);
     if (domain === undefined) throw new InputError("there is no such domain", `domain ${domid}`);
     if (domain.status === "running") this.#end(domain, "destroyed", "destroyed");
-    this.#consoles.get(domid)?.close();
-    this.#consoles.delete(domid);
+    this.#services.closeConsole(domid);
     this.#release(domain);
     domain.status = "destroyed";
     for (const listener of this.#listeners) listener(domain, "destroyed");
@@ -203,7 +206,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
 
   #end(domain: Domain, status: Domain["status"], end: string): void {
     if (domain.status !== "running") return;
-    this.#consoles.get(domain.domid)?.service();
+    this.#services.drainConsole(domain.domid);
     domain.status = status;
     domain.end = end;
     for (const vcpu of domain.vcpus) this.#timers.get(vcpu)?.cancel();
@@ -225,10 +228,6 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     this.#listeners.push(listener);
   }
 
-  domain(domid: number): Domain | undefined {
-    return this.domains.get(domid);
-  }
-
   exists(domid: number): boolean {
     return this.eventsOf(domid) !== undefined;
   }
@@ -239,44 +238,26 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
 
   // The control domain and its programs.
 
-  modelDomain(domid: number): ModelDomain {
-    const existing = this.#models.get(domid);
-    if (existing !== undefined) return existing;
-    const model = new ModelDomain(domid, {
-      memory: this.processor.memory,
-      clock: this.clock,
-      emit: this.emit,
-      frames: this.frames,
-      latencyNs: this.#options.modelDomainLatencyNs,
-      network: this,
-      ownerOf: (owner) => this.domains.get(owner),
-    });
-    this.#models.set(domid, model);
-    return model;
+  serviceDomain(domid: number): ServiceDomain {
+    return this.#services.domain(domid);
   }
 
   backendHost(xenstore: XenstoreClient, domid = CONTROL_DOMAIN): BackendHost {
-    return this.modelDomain(domid).withXenstore(xenstore);
+    return this.serviceDomain(domid).withXenstore(xenstore);
   }
 
   storeRing(domid: number, handler: () => void): StoreRing {
     const domain = this.domains.get(domid);
     if (domain === undefined) throw new InputError("there is no such domain", `domain ${domid}`);
-    const services = this.modelDomain(CONTROL_DOMAIN);
-    const page = services.mapGrant(domid, GRANT_TABLE_H.GNTTAB_RESERVED_XENSTORE, false);
-    assert(typeof page !== "number", () => `domain ${domid} has no store ring`);
-    const port = services.bindInterdomain(domid, domain.store.port, handler);
-    return { page, port, notify: () => services.notify(port) };
+    return this.#services.openStoreRing(domain, handler);
   }
 
   consoleInput(domid: number, bytes: Uint8Array): void {
-    const console = this.#consoles.get(domid);
-    if (console === undefined) throw new InputError("there is no such console", `domain ${domid}`);
-    console.input(bytes);
+    this.#services.consoleInput(domid, bytes);
   }
 
   eventsOf(domid: number): EventChannels | undefined {
-    return this.domains.get(domid)?.events ?? this.#models.get(domid)?.events;
+    return this.domains.get(domid)?.events ?? this.#services.eventsOf(domid);
   }
 
   sent(from: EventChannels, port: number, to: EventChannels, remotePort: number, pending: boolean): void {
@@ -319,7 +300,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
   deviceModelHost(domid: number): DeviceModelHost {
     const domain = this.domains.get(domid);
     if (domain?.platform === undefined) throw new InputError("has no device model", `domain ${domid}`);
-    return new DeviceModelHost(domain, domain.platform, this.modelDomain(CONTROL_DOMAIN), this);
+    return new DeviceModelHost(domain, domain.platform, this.serviceDomain(CONTROL_DOMAIN), this);
   }
 
   eventDeliverable(vcpu: Vcpu): boolean {
@@ -395,8 +376,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     return {
       frames: this.frames.save(),
       domains: [...this.domains.values()].map((domain) => domain.save()),
-      models: [...this.#models.values()].map((model) => model.save()),
-      consoles: [...this.#consoles].map(([domid, console]) => ({ domid, console: console.save() })),
+      services: this.#services.save(),
       current: current === undefined ? [] : [current.domid, current.id],
       nextDomid: this.#nextDomid,
     };
@@ -413,9 +393,8 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
       );
     }
     this.frames.load(state.frames);
-    for (const saved of state.models) this.modelDomain(saved.domid).load(saved);
     for (const saved of state.domains) this.domains.get(saved.domid)?.load(saved);
-    for (const { domid, console } of state.consoles) this.#consoles.get(domid)?.load(console);
+    this.#services.load(state.services);
     const [domid = -1, id = -1] = state.current;
     this.#scheduler.adopt(this.domains.get(domid)?.vcpus[id]);
     this.#nextDomid = state.nextDomid;

@@ -240,7 +240,7 @@ function findings(
   const machine = new BlockMachine({ service: SERVICE, switches: faults }, xen);
   const mapped = () =>
     xen.hypervisor
-      .modelDomain(0)
+      .serviceDomain(0)
       .save()
       .mappings.entries.filter(({ owner }) => owner === 1).length;
   const idle = mapped();

@@ -88,7 +88,7 @@ test("any bytes in the ring, any indices, any states: nothing throws, nothing is
     fc.property(protocol, fc.array(step, { maxLength: 25 }), (layout, steps) => {
       const one = front(layout);
       const { store, xen } = one.machine;
-      const idle = xen.hypervisor.modelDomain(0).save().mappings.entries.length;
+      const idle = xen.hypervisor.serviceDomain(0).save().mappings.entries.length;
       for (const each of steps) {
         if (each.kind === "bytes") store.guest.write(16, Math.max(each.offset, 64), each.bytes);
         else if (each.kind === "produce") {
@@ -99,12 +99,12 @@ test("any bytes in the ring, any indices, any states: nothing throws, nothing is
         else if (each.kind === "wait") xen.clock.advanceTo(xen.clock.now + each.ns);
         else if (each.kind === "connect") one.connect();
         else store.guest.domain.events.close(one.port);
-        expect(xen.hypervisor.modelDomain(0).save().mappings.entries.length).toBeLessThanOrEqual(idle + 32 * 11);
+        expect(xen.hypervisor.serviceDomain(0).save().mappings.entries.length).toBeLessThanOrEqual(idle + 32 * 11);
       }
       xen.settle();
       store.ask(XS.WRITE, `${FRONT}/state\0${6}`);
       xen.settle();
-      expect(xen.hypervisor.modelDomain(0).save().mappings.entries).toHaveLength(idle - 1);
+      expect(xen.hypervisor.serviceDomain(0).save().mappings.entries).toHaveLength(idle - 1);
       store.ask(XS.WRITE, `${FRONT}/state\0${1}`);
       expect(one.connect().ask(READ, 0, [[one.page(0), 0, 0]])).toBe(0);
       expect(store.ask(XS.READ, "name\0")).toBe("first");

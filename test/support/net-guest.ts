@@ -98,7 +98,7 @@ export class NetMachine {
 
   /** Grants that the control domain has mapped. */
   get mappings(): number {
-    return this.xen.hypervisor.modelDomain(0).save().mappings.entries.length;
+    return this.xen.hypervisor.serviceDomain(0).save().mappings.entries.length;
   }
 }
 

@@ -44,7 +44,7 @@ export class XenMachine {
       exitCostNs: 0,
       tscKhz: 1_000_000,
       startDateSeconds: 0,
-      modelDomainLatencyNs: LATENCY_NS,
+      serviceDomainLatencyNs: LATENCY_NS,
     });
     this.xenstore = new XenstoreDaemon(this.hypervisor);
     this.snapshots.register("clock", 1, clock);

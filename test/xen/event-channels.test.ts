@@ -54,7 +54,7 @@ describe("event channels", () => {
     const machine = startMachine();
     const port = allocate(machine, 0);
     const seen: number[] = [];
-    const local = machine.xen.modelDomain(0).bindInterdomain(1, port, () => seen.push(machine.clock.now));
+    const local = machine.xen.serviceDomain(0).bindInterdomain(1, port, () => seen.push(machine.clock.now));
     machine.clock.advanceTo(10_000);
     seen.length = 0;
     expect(send(machine, port)).toBe(0);
@@ -71,9 +71,9 @@ describe("event channels", () => {
   test("an event for the guest sets pending, selector and upcall once", () => {
     const machine = startMachine();
     const port = allocate(machine, 0);
-    const local = machine.xen.modelDomain(0).bindInterdomain(1, port, () => undefined);
-    machine.xen.modelDomain(0).notify(local);
-    machine.xen.modelDomain(0).notify(local);
+    const local = machine.xen.serviceDomain(0).bindInterdomain(1, port, () => undefined);
+    machine.xen.serviceDomain(0).notify(local);
+    machine.xen.serviceDomain(0).notify(local);
     expect(shared(machine, SHARED.pending)).toBe(1 << port);
     // evtchn_upcall_pending is byte 0, evtchn_pending_sel the word at 4.
     expect(shared(machine, 0) & 0xff).toBe(1);
@@ -84,9 +84,9 @@ describe("event channels", () => {
   test("a masked port becomes pending silently and raises the upcall when it is unmasked", () => {
     const machine = startMachine();
     const port = allocate(machine, 0);
-    const local = machine.xen.modelDomain(0).bindInterdomain(1, port, () => undefined);
+    const local = machine.xen.serviceDomain(0).bindInterdomain(1, port, () => undefined);
     machine.processor.memory.store32(machine.domain.sharedInfoFrame * 4096 + SHARED.mask, 0xffff_ffff);
-    machine.xen.modelDomain(0).notify(local);
+    machine.xen.serviceDomain(0).notify(local);
     expect([shared(machine, SHARED.pending), shared(machine, 4)]).toEqual([1 << port, 0]);
     expect(operation(machine, O.EVTCHNOP_unmask, create(EVTCHN_SEND, { port }))).toBe(0);
     expect([shared(machine, SHARED.mask) >>> 0, shared(machine, 4)]).toEqual([~(1 << port) >>> 0, 1]);
@@ -94,7 +94,7 @@ describe("event channels", () => {
 
   test("closing one end leaves the other unbound for the same domain to bind again", () => {
     const machine = startMachine();
-    const dom0 = machine.xen.modelDomain(0);
+    const dom0 = machine.xen.serviceDomain(0);
     const port = allocate(machine, 0);
     const local = dom0.bindInterdomain(1, port, () => undefined);
     expect(status(machine, port)).toMatchObject({ status: O.EVTCHNSTAT_interdomain, "u.interdomain.port": local });
@@ -107,9 +107,9 @@ describe("event channels", () => {
   test("a port that is kept for another domain cannot be taken", () => {
     const machine = startMachine();
     const port = allocate(machine, 5);
-    expect(machine.xen.modelDomain(0).bindInterdomain(1, port, () => undefined)).toBe(EINVAL);
-    expect(machine.xen.modelDomain(0).bindInterdomain(1, 999, () => undefined)).toBe(EINVAL);
-    expect(machine.xen.modelDomain(0).bindInterdomain(77, port, () => undefined)).toBe(-3);
+    expect(machine.xen.serviceDomain(0).bindInterdomain(1, port, () => undefined)).toBe(EINVAL);
+    expect(machine.xen.serviceDomain(0).bindInterdomain(1, 999, () => undefined)).toBe(EINVAL);
+    expect(machine.xen.serviceDomain(0).bindInterdomain(77, port, () => undefined)).toBe(-3);
   });
 
   test("a guest can bind to itself, and such an event is pending at once", () => {

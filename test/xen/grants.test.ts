@@ -27,7 +27,7 @@ function grant(machine: TestMachine, flags: number, domid = 0, gfn = PAGE >>> 12
 }
 
 const flagsOf = (machine: TestMachine): number => machine.processor.memory.load16(entry(machine, REF));
-const dom0 = (machine: TestMachine) => machine.xen.modelDomain(0);
+const dom0 = (machine: TestMachine) => machine.xen.serviceDomain(0);
 
 describe("a granted page", () => {
   test("is shared memory: both ends see each other's stores", () => {
@@ -69,11 +69,11 @@ describe("a granted page", () => {
     grant(machine, G.GTF_permit_access | G.GTF_reading, 5, (PAGE >>> 12) + 1);
     const second = dom0(machine).mapGrant(1, REF, true) as GrantMapping;
     expect(second.load8(0)).toBe(7);
-    expect(machine.xen.modelDomain(5).mapGrant(1, REF, true)).toBe(G.GNTST_general_error);
+    expect(machine.xen.serviceDomain(5).mapGrant(1, REF, true)).toBe(G.GNTST_general_error);
     expect(dom0(machine).mapGrant(1, REF, false)).toBe(G.GNTST_general_error);
     first.unmap();
     second.unmap();
-    expect(machine.xen.modelDomain(5).mapGrant(1, REF, true)).toMatchObject({ readOnly: true });
+    expect(machine.xen.serviceDomain(5).mapGrant(1, REF, true)).toMatchObject({ readOnly: true });
   });
 
   // The statuses are those of Xen's map_grant_ref, _set_status_v1 and get_paged_frame (common/grant_table.c).

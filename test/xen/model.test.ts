@@ -291,7 +291,7 @@ describe("grants between model domains", () => {
     const freed = hypervisor.frames.available - before;
     expect(freed).toBeGreaterThanOrEqual(16);
     expect(mapped?.load32(0)).toBe(42);
-    expect(hypervisor.domain(2)?.events.status(3)?.status).toBe(EVENT_CHANNEL_H.EVTCHNSTAT_unbound);
+    expect(hypervisor.domains.get(2)?.events.status(3)?.status).toBe(EVENT_CHANNEL_H.EVTCHNSTAT_unbound);
     mapped?.unmap();
     expect(hypervisor.frames.available - before).toBe(freed + 1);
   });

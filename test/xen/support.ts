@@ -97,7 +97,7 @@ export function startMachine(options: TestOptions = {}): TestMachine {
     exitCostNs: 500,
     tscKhz: 1_000_000,
     startDateSeconds: 1_700_000_000,
-    modelDomainLatencyNs: 2_000,
+    serviceDomainLatencyNs: 2_000,
   });
   options.prepare?.(xen);
   const domain = xen.createDomain({

@@ -167,7 +167,7 @@ export class XenstoreDaemon implements Snapshotable<XenstoreState> {
   }
 
   #connect(domid: number): Connection {
-    const { clock, emit } = this.#hypervisor.modelDomain(CONTROL_DOMAIN);
+    const { clock, emit } = this.#hypervisor.serviceDomain(CONTROL_DOMAIN);
     const ring = this.#hypervisor.storeRing(domid, () => this.#serve(domid));
     const connection = new Connection(domid, {
       store: this.#store,
@@ -188,7 +188,7 @@ export class XenstoreDaemon implements Snapshotable<XenstoreState> {
     const connection = this.#connections.get(domid);
     if (destroyed && connection !== undefined) {
       this.#connections.delete(domid);
-      this.#hypervisor.modelDomain(CONTROL_DOMAIN).unbind(connection.ring.port);
+      this.#hypervisor.serviceDomain(CONTROL_DOMAIN).unbind(connection.ring.port);
       connection.ring.page.unmap();
       this.#watches.removeAll(domid);
       this.#store.rm(CONTROL_DOMAIN, `/local/domain/${domid}`);
@@ -218,7 +218,7 @@ export class XenstoreDaemon implements Snapshotable<XenstoreState> {
       const connection = this.#connections.get(domid) as Connection;
       connection.load(saved);
       this.#told.add(domid);
-      this.#hypervisor.modelDomain(CONTROL_DOMAIN).adoptPort(connection.ring.port, () => this.#serve(domid));
+      this.#hypervisor.serviceDomain(CONTROL_DOMAIN).adoptPort(connection.ring.port, () => this.#serve(domid));
     }
     this.#pending = state.pending.map((event) => ({ ...event }));
   }

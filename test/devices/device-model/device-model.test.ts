@@ -178,7 +178,7 @@ describe("the device model", () => {
       machine.hypervisor.runVcpu(machine.hypervisor.runnable()[0]!, 1_000);
     }
     const { memory } = machine.processor;
-    const page = machine.hypervisor.domain(machine.domid)!.platform!.ioreqs.page * 4096;
+    const page = machine.hypervisor.domains.get(machine.domid)!.platform!.ioreqs.page * 4096;
     const fetched: number[] = [];
     for (const width of ["load8", "load32"] as const) {
       const load = memory[width].bind(memory);

@@ -56,7 +56,7 @@ export class HvmMachine {
       exitCostNs: 100,
       tscKhz: 1_000_000,
       startDateSeconds: 0,
-      modelDomainLatencyNs: LATENCY_NS,
+      serviceDomainLatencyNs: LATENCY_NS,
     });
     const firmware = new Uint8Array(FIRMWARE_SIZE);
     firmware.set([...code, 0xfa, 0xf4]);

@@ -23,7 +23,7 @@ const LAYOUTS = ["x86_32-abi", "x86_64-abi"] as const;
 
 const connected = (protocol: (typeof LAYOUTS)[number] = "x86_32-abi", options?: BlockOptions) =>
   new BlockFront(new BlockMachine(options), protocol).connect();
-const mappings = ({ machine }: BlockFront) => machine.xen.hypervisor.modelDomain(0).save().mappings.entries.length;
+const mappings = ({ machine }: BlockFront) => machine.xen.hypervisor.serviceDomain(0).save().mappings.entries.length;
 /** The store's ring, the console and the block ring. */
 const IDLE_MAPPINGS = mappings(connected());
 
@@ -498,7 +498,7 @@ describe("closing", () => {
     // What is left are the second guest's store ring and console.
     expect(
       hypervisor
-        .modelDomain(0)
+        .serviceDomain(0)
         .save()
         .mappings.entries.map(({ owner }) => owner),
     ).toEqual([2, 2]);

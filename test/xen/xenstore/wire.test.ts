@@ -203,7 +203,7 @@ test("every message is in the trace, in both directions", () => {
 test("a destroyed domain's nodes, watches and ring are gone, and others hear of it", () => {
   const portsInUse = () =>
     machine.hypervisor
-      .modelDomain(0)
+      .serviceDomain(0)
       .save()
       .events.channels.filter(({ state }) => state === "interdomain").length;
   // Each has a store ring and a console.
@@ -213,7 +213,7 @@ test("a destroyed domain's nodes, watches and ring are gone, and others hear of 
   expect(portsInUse()).toBe(2);
   expect(
     machine.hypervisor
-      .modelDomain(0)
+      .serviceDomain(0)
       .save()
       .events.channels.some(({ state }) => state === "unbound"),
   ).toBe(false);

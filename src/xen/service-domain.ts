@@ -1,4 +1,4 @@
-// Part: a model domain: programs without a processor of their own that use the hypervisor as a domain does. A notification makes
+// Part: a service domain: programs without a processor of their own that use the hypervisor as a domain does. A notification makes
 // a port pending and arms the domain's one upcall alarm; when it fires, the handlers of all pending ports run in port order.
 
 import type { Clock } from "../core/clock.ts";
@@ -16,7 +16,7 @@ import { GrantMappings, type GrantMappingsState, type GrantOwner } from "./grant
 /** Two-level ABI of a 64-bit domain (EVTCHN_2L_NR_CHANNELS): what a control domain has. */
 const PORTS = 4096;
 
-export interface ModelDomainParts {
+export interface ServiceDomainParts {
   readonly memory: GuestMemory;
   readonly clock: Clock;
   readonly emit: Emit;
@@ -26,26 +26,26 @@ export interface ModelDomainParts {
   readonly ownerOf: (domid: number) => GrantOwner | undefined;
 }
 
-export interface ModelDomainState {
+export interface ServiceDomainState {
   domid: number;
   pending: number[];
   events: EventChannelsState;
   mappings: GrantMappingsState;
 }
 
-export class ModelDomain implements DomainServices, EventSink, Snapshotable<ModelDomainState> {
+export class ServiceDomain implements DomainServices, EventSink, Snapshotable<ServiceDomainState> {
   readonly domid: number;
   readonly clock: Clock;
   readonly emit: Emit;
   readonly vcpuCount = 1;
   readonly events: EventChannels;
-  readonly #parts: ModelDomainParts;
+  readonly #parts: ServiceDomainParts;
   readonly #mappings: GrantMappings;
   readonly #handlers = new Map<number, () => void>();
   readonly #upcall: { set(deadlineNs: number): void };
   #pending: number[] = [];
 
-  constructor(domid: number, parts: ModelDomainParts) {
+  constructor(domid: number, parts: ServiceDomainParts) {
     this.domid = domid;
     this.clock = parts.clock;
     this.emit = parts.emit;
@@ -89,10 +89,10 @@ export class ModelDomain implements DomainServices, EventSink, Snapshotable<Mode
     this.#pending = this.#pending.filter((other) => other !== port);
   }
 
-  /** No port of a model domain is Xen's. */
+  /** No port of a service domain is Xen's. */
   consume(): void {}
 
-  /** Ports of a model domain are never masked. */
+  /** Ports of a service domain are never masked. */
   unmask(): void {}
 
   bindInterdomain(remoteDomain: number, remotePort: number, handler: () => void): number {
@@ -150,7 +150,7 @@ export class ModelDomain implements DomainServices, EventSink, Snapshotable<Mode
     return status;
   }
 
-  save(): ModelDomainState {
+  save(): ServiceDomainState {
     return {
       domid: this.domid,
       pending: [...this.#pending],
@@ -160,7 +160,7 @@ export class ModelDomain implements DomainServices, EventSink, Snapshotable<Mode
   }
 
   /** Handlers are the programs' to give back: see `adoptPort`. */
-  load(state: ModelDomainState): void {
+  load(state: ServiceDomainState): void {
     this.#pending = [...state.pending];
     this.events.load(state.events);
     this.#mappings.load(state.mappings);
