@@ -52,14 +52,16 @@ function hash(bytes: Uint8Array, seed: number): void {
     h4 = (Math.imul((rotate(h4, 13) + h1) | 0, 5) + 0x32ac3b17) | 0;
   }
   // The last 0 to 15 bytes, padded with zeros: a word of zeros adds nothing to its lane.
-  tail.fill(0);
-  for (let index = blockEnd; index < length; index++) {
-    tail[(index - blockEnd) >> 2]! |= bytes[index]! << (8 * (index & 3));
+  if (blockEnd < length) {
+    tail.fill(0);
+    for (let index = blockEnd; index < length; index++) {
+      tail[(index - blockEnd) >> 2]! |= bytes[index]! << (8 * (index & 3));
+    }
+    h4 ^= Math.imul(rotate(Math.imul(tail[3]!, C4), 18), C1);
+    h3 ^= Math.imul(rotate(Math.imul(tail[2]!, C3), 17), C4);
+    h2 ^= Math.imul(rotate(Math.imul(tail[1]!, C2), 16), C3);
+    h1 ^= Math.imul(rotate(Math.imul(tail[0]!, C1), 15), C2);
   }
-  h4 ^= Math.imul(rotate(Math.imul(tail[3]!, C4), 18), C1);
-  h3 ^= Math.imul(rotate(Math.imul(tail[2]!, C3), 17), C4);
-  h2 ^= Math.imul(rotate(Math.imul(tail[1]!, C2), 16), C3);
-  h1 ^= Math.imul(rotate(Math.imul(tail[0]!, C1), 15), C2);
 
   h1 ^= length;
   h2 ^= length;

@@ -17,6 +17,9 @@ export class FrontRing {
   readonly #pages: readonly Page[];
   readonly #first: Page;
   readonly #slotSize: number;
+  /** The last response that was taken, as words and as bytes. */
+  readonly #words: Uint32Array;
+  readonly #copy: Uint8Array;
   #produced: number;
   #consumed: number;
 
@@ -30,6 +33,8 @@ export class FrontRing {
     this.#pages = pages;
     this.#first = pages[0]!;
     this.#slotSize = slotSize;
+    this.#words = new Uint32Array(slotSize / 4);
+    this.#copy = new Uint8Array(this.#words.buffer);
     this.#produced = state?.req_prod_pvt ?? start;
     this.#consumed = state?.rsp_cons ?? start;
     if (state !== undefined) return;
@@ -52,7 +57,8 @@ export class FrontRing {
   /** Writes a request into the next slot; the back end sees it after `push`. */
   request(bytes: Uint8Array): void {
     const at = this.#slot(this.#produced);
-    const [page, offset] = [at >>> PAGE_SHIFT, at % PAGE_SIZE];
+    const page = at >>> PAGE_SHIFT;
+    const offset = at % PAGE_SIZE;
     const inPage = Math.min(bytes.length, PAGE_SIZE - offset);
     if (inPage === bytes.length) this.#pages[page]!.write(offset, bytes);
     else {
@@ -75,17 +81,18 @@ export class FrontRing {
     return waiting > this.inFlight ? -1 : waiting;
   }
 
-  /** Takes a copy of the next response, of `length` bytes. */
+  /** Takes the next response, of `length` bytes (whole words): a copy of its slot, of which the rest is not read. The next one overwrites it. */
   take(length: number): Uint8Array {
+    const words = this.#words;
+    const count = length / 4;
     const at = this.#slot(this.#consumed);
-    const [page, offset] = [at >>> PAGE_SHIFT, at % PAGE_SIZE];
+    const page = at >>> PAGE_SHIFT;
+    const offset = at % PAGE_SIZE;
     this.#consumed = (this.#consumed + 1) >>> 0;
-    const inPage = Math.min(length, PAGE_SIZE - offset);
-    if (inPage === length) return this.#pages[page]!.read(offset, length);
-    const bytes = new Uint8Array(length);
-    bytes.set(this.#pages[page]!.read(offset, inPage));
-    bytes.set(this.#pages[page + 1]!.read(0, length - inPage), inPage);
-    return bytes;
+    const inPage = Math.min(count, (PAGE_SIZE - offset) / 4);
+    this.#pages[page]!.loadWords(offset, words, 0, inPage);
+    if (inPage < count) this.#pages[page + 1]!.loadWords(0, words, inPage, count - inPage);
+    return this.#copy;
   }
 
   /** Asks to be notified of the next response (RING_FINAL_CHECK_FOR_RESPONSES); no back end runs meanwhile. */

@@ -95,11 +95,13 @@ export class ObservedRing {
     this.#shared.listen(this.known + 1);
   }
 
-  /** Writes a response; the front end sees it after `push`. */
+  /** Writes a response, of which a copy is kept; the front end sees it after `push`. */
   respond(response: Uint8Array): void {
     const index = this.#shared.produced;
     this.#shared.respond(response);
-    this.#recent[index & (this.#shared.size - 1)] = response;
+    const recent = this.#recent[index & (this.#shared.size - 1)]!;
+    if (recent.length === response.length) recent.set(response);
+    else this.#recent[index & (this.#shared.size - 1)] = response.slice();
     this.#tellResponse(BACK, index, response);
   }
 

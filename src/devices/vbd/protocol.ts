@@ -142,11 +142,18 @@ export interface Response {
   readonly status: number;
 }
 
-/** A whole response, padding included: no byte of it is left to what stood in the slot before. */
+/** By layout. */
+const RESPONSES: Readonly<Record<ProtocolName, Uint8Array>> = {
+  "x86_32-abi": new Uint8Array(LAYOUTS["x86_32-abi"].response),
+  "x86_64-abi": new Uint8Array(LAYOUTS["x86_64-abi"].response),
+};
+
+/** A whole response, padding included: no byte of it is left to what stood in the slot before. The next call overwrites it. */
 export function encodeResponse({ id, operation, status }: Response, protocol: ProtocolName): Uint8Array {
-  const bytes = new Uint8Array(LAYOUTS[protocol].response);
-  store32(bytes, RESPONSE.id, Number(id & 0xffff_ffffn));
-  store32(bytes, RESPONSE.id + 4, Number(id >> 32n));
+  const bytes = RESPONSES[protocol];
+  const small = id <= 0xffff_ffffn;
+  store32(bytes, RESPONSE.id, Number(small ? id : id & 0xffff_ffffn));
+  store32(bytes, RESPONSE.id + 4, small ? 0 : Number(id >> 32n));
   bytes[RESPONSE.operation] = operation;
   bytes[RESPONSE.status] = status;
   bytes[RESPONSE.status + 1] = status >> 8;

@@ -43,8 +43,8 @@ export interface BlockRingState {
 export class BlockRing {
   readonly #options: BlockRingOptions;
   readonly #ring: ObservedRing;
-  /** Slots that were decoded in this visit. No guest runs meanwhile: what the observer saw is what is fetched. */
-  readonly #decoded = new Map<number, Decoded>();
+  /** By slot, what was decoded in this visit. No guest runs meanwhile: what the observer saw is what is fetched. */
+  readonly #decoded: (Decoded | undefined)[];
 
   constructor(options: BlockRingOptions, state?: ObservedRingState) {
     this.#options = options;
@@ -53,6 +53,7 @@ export class BlockRing {
     const request = (side: number, index: number, slot: Uint8Array) => this.#tellRequest(side, index, slot);
     const response = (side: number, index: number, bytes: Uint8Array) => this.#tellResponse(side, index, bytes);
     this.#ring = new ObservedRing({ ...shared, request, response }, state);
+    this.#decoded = Array.from({ length: this.#ring.size }, () => undefined);
   }
 
   /**
@@ -68,9 +69,10 @@ export class BlockRing {
       const slot = this.#ring.fetch(index);
       if (faults.has("vbd.double-fetch")) this.#ring.fetch(index);
       this.#ring.consume();
-      handle(this.#decode(index, slot).request, index);
+      const { request } = this.#decode(index, slot);
+      this.#decoded[index & (this.#ring.size - 1)] = undefined;
+      handle(request, index);
     }
-    this.#decoded.clear();
     this.#ring.listen();
     return true;
   }
@@ -100,11 +102,12 @@ export class BlockRing {
   }
 
   #decode(index: number, slot: Uint8Array): Decoded {
-    let decoded = this.#decoded.get(index);
+    const place = index & (this.#ring.size - 1);
+    let decoded = this.#decoded[place];
     if (decoded === undefined) {
       const request = decodeRequest(slot, this.#options.protocol);
       decoded = { request, segments: words(request.segments) };
-      this.#decoded.set(index, decoded);
+      this.#decoded[place] = decoded;
     }
     return decoded;
   }
