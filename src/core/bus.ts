@@ -13,6 +13,12 @@ export interface BusDevice {
   readonly name: string;
   read(offset: number, width: AccessWidth): number;
   write(offset: number, width: AccessWidth, value: number): void;
+  /**
+   * Devices that take long strings may carry out many accesses at one offset at once, their data one after another in `bytes`. They give the
+   * bytes that they have moved, whole accesses from the start on; 0 when they want the next access by itself.
+   */
+  readBlock?(offset: number, width: AccessWidth, bytes: Uint8Array): number;
+  writeBlock?(offset: number, width: AccessWidth, bytes: Uint8Array): number;
 }
 
 interface Range {
@@ -83,6 +89,33 @@ abstract class Bus {
     for (let index = 0; index < width; index++) {
       const owner = this.find(address + index);
       owner?.device.write(address + index - owner.first, 1, (value >>> (8 * index)) & 0xff);
+    }
+  }
+
+  /** One access after another at the same address, until `bytes`, a whole number of them, are full. */
+  readString(address: number, width: AccessWidth, bytes: Uint8Array): void {
+    const range = this.owns(address, width) ? this.find(address) : undefined;
+    for (let done = 0; done < bytes.length; ) {
+      const moved = range?.device.readBlock?.(address - range.first, width, bytes.subarray(done)) ?? 0;
+      if (moved === 0) {
+        const value = this.read(address, width);
+        for (let index = 0; index < width; index++) bytes[done + index] = value >>> (8 * index);
+      }
+      done += moved === 0 ? width : moved;
+    }
+  }
+
+  /** The same with writes. */
+  writeString(address: number, width: AccessWidth, bytes: Uint8Array): void {
+    const range = this.owns(address, width) ? this.find(address) : undefined;
+    for (let done = 0; done < bytes.length; ) {
+      const moved = range?.device.writeBlock?.(address - range.first, width, bytes.subarray(done)) ?? 0;
+      if (moved === 0) {
+        let value = 0;
+        for (let index = 0; index < width; index++) value |= bytes[done + index]! << (8 * index);
+        this.write(address, width, value >>> 0);
+      }
+      done += moved === 0 ? width : moved;
     }
   }
 }

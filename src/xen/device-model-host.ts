@@ -175,6 +175,15 @@ export class SharedPage {
     else if (width === 1) this.#memory.store8(at, value);
     else this.#memory.store32(at, value);
   }
+
+  /** What lies there, without a copy: it may change. */
+  view(offset: number, length: number): Uint8Array {
+    return this.#memory.bytes.subarray(this.#base + offset, this.#base + offset + length);
+  }
+
+  write(offset: number, bytes: Uint8Array): void {
+    this.#memory.write(this.#base + offset, bytes);
+  }
 }
 
 /** A guest's memory by guest-physical address. */

@@ -8,7 +8,7 @@ import { PAGE_SIZE } from "../../core/memory.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { IOREQ_H as R } from "../../xen/abi/constants.ts";
 import { IOREQ } from "../../xen/abi/structures.ts";
-import type { DeviceModelHost } from "../../xen/device-model-host.ts";
+import type { DeviceModelHost, SharedPage } from "../../xen/device-model-host.ts";
 import {
   BUFFERED_RING,
   DATA_IS_PTR,
@@ -63,6 +63,8 @@ export class DeviceModel implements Snapshotable<DeviceModelState> {
     pointer: false,
     down: false,
   };
+  /** What a string instruction reads; reused. */
+  readonly #string = new Uint8Array(PAGE_SIZE);
   readonly #fetchesTwice: boolean;
   #bound: number[] = [];
   #bufferedBound: number;
@@ -137,6 +139,10 @@ export class DeviceModel implements Snapshotable<DeviceModelState> {
     // The hypervisor asks for the data of one page at a time.
     const page = memory.page(request.data - (down ? (count - 1) * size : 0), count * size, read);
     const first = request.data % PAGE_SIZE;
+    if (page !== undefined && type === R.IOREQ_TYPE_PIO && !down) {
+      this.#moveString(request, page, first);
+      return;
+    }
     for (let index = 0; index < count; index++) {
       const step = (down ? -index : index) * size;
       // Ports stay, memory moves on with the data (Xen: REP MOVS to devices' memory).
@@ -147,6 +153,18 @@ export class DeviceModel implements Snapshotable<DeviceModelState> {
       } else if (read) memory.write(request.data + step, encode(this.#access(type, place, width), size));
       else this.#store(type, place, width, decode(memory.read(request.data + step, size)));
     }
+  }
+
+  /** Data of string instructions that move upwards in one page, which is how drivers fill and empty their devices' data ports. */
+  #moveString({ address, size, count, read }: Request, page: SharedPage, first: number): void {
+    const width = size as AccessWidth;
+    if (!read) {
+      this.#ports.writeString(address, width, page.view(first, count * size));
+      return;
+    }
+    const bytes = this.#string.subarray(0, count * size);
+    this.#ports.readString(address, width, bytes);
+    page.write(first, bytes);
   }
 
   #access(type: number, address: number, width: AccessWidth): number {

@@ -15,7 +15,7 @@ import { isGroup, multicastBit } from "./filter.ts";
 import { newMemory, promImage } from "./memory.ts";
 import { boundaryMoved, receiveFrame } from "./receive.ts";
 import { CR, ISR, RCR, REGISTERS, type RegisterRow, type Registers, RSR, TCR } from "./registers.ts";
-import { commandRemoteDma, readDataPort, writeDataPort } from "./remote-dma.ts";
+import { commandRemoteDma, readDataBlock, readDataPort, writeDataBlock, writeDataPort } from "./remote-dma.ts";
 import {
   checkState,
   type Dp8390Snapshot,
@@ -202,6 +202,15 @@ export class Dp8390 implements Station, Snapshotable<Dp8390Snapshot> {
   writeData(width: AccessWidth, value: number): void {
     writeDataPort(this.#state, value & 0xffff, this.#raise);
     if (width === 4) writeDataPort(this.#state, value >>> 16, this.#raise);
+  }
+
+  /** Many accesses to the data port at once: see `BusDevice.readBlock`. */
+  readDataBlock(width: AccessWidth, bytes: Uint8Array): number {
+    return readDataBlock(this.#state, width, bytes, this.#raise);
+  }
+
+  writeDataBlock(width: AccessWidth, bytes: Uint8Array): number {
+    return writeDataBlock(this.#state, width, bytes, this.#raise);
   }
 
   receive(frame: Uint8Array, dribbleBits: number): void {

@@ -35,6 +35,12 @@ export function readLocal(memory: Uint8Array, prom: Uint8Array, address: number)
   return address < PROM_SIZE ? prom[address]! : 0xff;
 }
 
+/** Packet memory from a local address on, at most so many bytes, as a view; empty where no packet memory is. */
+export function packetMemory(memory: Uint8Array, address: number, length: number): Uint8Array {
+  const offset = address - PACKET_MEMORY_START;
+  return offset >= 0 ? memory.subarray(offset, offset + length) : memory.subarray(0, 0);
+}
+
 /** @param address 16 bits */
 export function writeLocal(memory: Uint8Array, address: number, value: number): void {
   const offset = address - PACKET_MEMORY_START;

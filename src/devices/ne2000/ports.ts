@@ -33,6 +33,14 @@ export class Ne2000Ports implements BusDevice {
     for (let index = 0; index < width; index++) this.#writeByte(offset + index, (value >>> (8 * index)) & 0xff);
   }
 
+  readBlock(offset: number, width: AccessWidth, bytes: Uint8Array): number {
+    return offset >= DATA_PORT && offset < RESET_PORT ? this.#chip.readDataBlock(width, bytes) : 0;
+  }
+
+  writeBlock(offset: number, width: AccessWidth, bytes: Uint8Array): number {
+    return offset >= DATA_PORT && offset < RESET_PORT ? this.#chip.writeDataBlock(width, bytes) : 0;
+  }
+
   #readByte(offset: number): number {
     if (offset < DATA_PORT) return this.#chip.readRegister(offset);
     if (offset < RESET_PORT) return this.#chip.readData(1);

@@ -1,7 +1,8 @@
 // Part: the remote DMA (DP8390D data sheet, section 9.0) as a NE2000 uses it: one transfer of a byte or a word for each access to the data port.
 // Not modelled: the delay of the port's handshake, dual 16-bit (long) addresses.
 
-import { readLocal, writeLocal } from "./memory.ts";
+import type { AccessWidth } from "../../core/bus.ts";
+import { packetMemory, readLocal, writeLocal } from "./memory.ts";
 import { boundaryMoved } from "./receive.ts";
 import { CR, DCR, ISR } from "./registers.ts";
 import type { Dp8390State } from "./state.ts";
@@ -61,6 +62,48 @@ export function writeDataPort(state: Dp8390State, value: number, raise: (causes:
   writeLocal(memory, address, value & 0xff);
   if (wide) writeLocal(memory, address + 1, (value >> 8) & 0xff);
   advance(state, wide ? 2 : 1, raise);
+}
+
+/**
+ * The packet memory that the next accesses of the data port go through one after another, of at most so many bytes: up to the end of the
+ * transfer, of the ring, or of the memory. Empty where an access moves less than its width, and where it does not begin on a word.
+ */
+function nextBlock({ registers, memory }: Dp8390State, width: AccessWidth, length: number): Uint8Array {
+  const { CRDA, DCR: data, PSTOP, RBCR } = registers;
+  const wide = (data & DCR.WTS) !== 0;
+  const isStream = wide ? width > 1 && CRDA % 2 === 0 : width === 1;
+  const ringEnd = PSTOP << PAGE_SHIFT;
+  const beforeRingEnd = CRDA < ringEnd ? ringEnd - CRDA : length;
+  const block = packetMemory(memory, CRDA, isStream ? Math.min(length, RBCR, beforeRingEnd) : 0);
+  return block.subarray(0, block.length - (block.length % width));
+}
+
+/** Many reads of the data port at once; gives the bytes read, 0 when the next access is to be made by itself. */
+export function readDataBlock(
+  state: Dp8390State,
+  width: AccessWidth,
+  bytes: Uint8Array,
+  raise: (causes: number) => void,
+): number {
+  if (state.remote !== "read" && state.remote !== "send") return 0;
+  const block = nextBlock(state, width, bytes.length);
+  bytes.set(block);
+  if (block.length > 0) advance(state, block.length, raise);
+  return block.length;
+}
+
+/** The same with writes. */
+export function writeDataBlock(
+  state: Dp8390State,
+  width: AccessWidth,
+  bytes: Uint8Array,
+  raise: (causes: number) => void,
+): number {
+  if (state.remote !== "write") return 0;
+  const block = nextBlock(state, width, bytes.length);
+  block.set(bytes.subarray(0, block.length));
+  if (block.length > 0) advance(state, block.length, raise);
+  return block.length;
 }
 
 function advance(state: Dp8390State, bytes: number, raise: (causes: number) => void): void {

@@ -4,7 +4,7 @@
 import { checkSequenceIsGood, withCheckSequence } from "../net/ethernet.ts";
 import type { Outcome } from "../net/mac.ts";
 import { isAccepted, isGroup } from "./filter.ts";
-import { readLocal } from "./memory.ts";
+import { packetMemory, readLocal } from "./memory.ts";
 import { DCR, ISR, RSR, TCR, TSR } from "./registers.ts";
 import { type Dp8390State, FIFO_SIZE } from "./state.ts";
 
@@ -24,14 +24,17 @@ export function fetchFrame({ registers, memory }: Dp8390State, prom: Uint8Array)
   const looped = loopbackMode(control) !== 0 && (data & DCR.LS) === 0;
   // Loopback has half the FIFO: in word mode one byte of each word is sent, the even one with BOS set, else the odd one.
   const lane = wide && looped;
-  const bytes = new Uint8Array(lane ? TBCR >> 1 : TBCR);
   const first = TPSR << PAGE_SHIFT;
+  registers.CLDA = (first + TBCR) & 0xffff;
+  const appends = (control & TCR.CRC) === 0;
+  const stored = packetMemory(memory, first, TBCR);
+  if (stored.length === TBCR && !lane && !swapped) return appends ? withCheckSequence(stored) : stored.slice();
+  const bytes = new Uint8Array(lane ? TBCR >> 1 : TBCR);
   for (let index = 0; index < bytes.length; index++) {
     const address = lane ? first + 2 * index + (swapped ? 0 : 1) : (first + index) ^ (swapped ? 1 : 0);
     bytes[index] = readLocal(memory, prom, address & 0xffff);
   }
-  registers.CLDA = (first + TBCR) & 0xffff;
-  return (control & TCR.CRC) === 0 ? withCheckSequence(bytes) : bytes;
+  return appends ? withCheckSequence(bytes) : bytes;
 }
 
 /** A transmission on the cable has ended; gives the causes to raise in ISR. */

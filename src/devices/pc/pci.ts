@@ -145,7 +145,24 @@ export class PciBus implements Snapshotable<PciBusState> {
       name: "PCI I/O space",
       read: (offset, width) => this.#readPort(first + offset, width),
       write: (offset, width, value) => this.#writePort(first + offset, width, value),
+      readBlock: (offset, width, bytes) => {
+        const owner = this.#ownerOf(first + offset, width);
+        const port = first + offset - this.#base[owner - 1]!;
+        return this.#functions[owner - 1]?.io.readBlock?.(port, width, bytes) ?? 0;
+      },
+      writeBlock: (offset, width, bytes) => {
+        const owner = this.#ownerOf(first + offset, width);
+        const port = first + offset - this.#base[owner - 1]!;
+        return this.#functions[owner - 1]?.io.writeBlock?.(port, width, bytes) ?? 0;
+      },
     };
+  }
+
+  /** One more than the place of the function that answers the whole access; 0 for none. */
+  #ownerOf(port: number, width: AccessWidth): number {
+    this.#decode();
+    const owner = this.#owner[port]!;
+    return owner === this.#owner[port + width - 1] ? owner : 0;
   }
 
   #readPort(port: number, width: AccessWidth): number {

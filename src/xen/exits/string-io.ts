@@ -99,9 +99,10 @@ export function stringIo(host: HypervisorServices, vcpu: Vcpu, platform: Platfor
     count: vcpu.io.count,
     data,
     pointer,
+    down: down && pointer,
   };
   vcpu.io.instruction = "string";
-  request(host, vcpu, platform, { ...wanted, down: down && pointer });
+  request(host, vcpu, platform, wanted);
 }
 
 /** The device model has moved the data, or gives the single datum. */
