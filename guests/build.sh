@@ -37,6 +37,9 @@ build first-light pvh_entry $runtime $xen blkfront/blkfront.c blkfront/disk.c fi
 build blkfront pvh_entry $runtime $xen blkfront/*.c
 
 # shellcheck disable=SC2086
+build netfront-echo pvh_entry $runtime $xen lib/echo.c netfront-echo/*.c
+
+# shellcheck disable=SC2086
 build ne2000-echo multiboot_entry $runtime lib/exceptions.S lib/descriptors.c lib/multiboot.S lib/options.c lib/echo.c lib/interrupts.c \
   lib/pci.c ne2000-echo/*.c
 

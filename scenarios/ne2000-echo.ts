@@ -17,7 +17,7 @@ import {
 /** The bundled guest's card and address, and the station that talks to it by a capture file. */
 export const GUEST = { address: "52:54:00:12:34:56", ip: "10.0.0.2" } as const;
 export const PEER = { address: "52:54:00:00:00:02", ip: "10.0.0.3" } as const;
-const TESTER = { name: "tester", address: "52:54:00:00:00:01", ip: "10.0.0.1" } as const;
+export const TESTER = { name: "tester", address: "52:54:00:00:00:01", ip: "10.0.0.1" } as const;
 /** The cable between the guest's card and the switch. */
 export const CARD_LINK = "pc net0";
 
@@ -61,17 +61,13 @@ export const goodbye = (fromNs: number): Uint8Array =>
     })),
   ]);
 
-/** The numbers in the guest's last line that begins so, by the words behind them. */
-export function counts(run: Run, line: string): ReadonlyMap<string, number> {
-  const text =
-    run
-      .serial("pc")
-      .split("\n")
-      .findLast((row) => row.startsWith(`${line}:`)) ?? "";
-  return new Map(Array.from(text.matchAll(/(\d+) ([a-z ]+)/g), ([, count, word]) => [word!.trim(), Number(count)]));
+/** The numbers in the last line of a guest's text that begins so, by the words behind them. */
+export function counts(run: Run, line: string, text = run.serial("pc")): ReadonlyMap<string, number> {
+  const found = text.split("\n").findLast((row) => row.startsWith(`${line}:`)) ?? "";
+  return new Map(Array.from(found.matchAll(/(\d+) ([a-z ]+)/g), ([, count, word]) => [word!.trim(), Number(count)]));
 }
 
-/** What became of the pings' frames on the card's cable. */
+/** What became of the pings' frames on the guest's cable. */
 export interface PingFrames {
   /** Sequence numbers of the whole requests that the cable carried, and of those that reached the card as they were. */
   readonly asked: readonly number[];
@@ -81,11 +77,11 @@ export interface PingFrames {
   readonly arrived: readonly number[];
 }
 
-/** @param host the IP address of who asks */
-export function pingFrames(run: Run, host: string = TESTER.ip): PingFrames {
-  const harmed = new Set(faults(run, "loss").concat(faults(run, "corruption")));
+/** @param host the IP address of who asks; @param cable whose first end is the guest's */
+export function pingFrames(run: Run, host: string = TESTER.ip, cable: string = CARD_LINK): PingFrames {
+  const harmed = new Set(faults(run, "loss", cable).concat(faults(run, "corruption", cable)));
   const frames = run.events("frame-sent").flatMap(({ link, end, number, whole, data }) => {
-    const ping = link === CARD_LINK && whole ? pingIn(data, host) : undefined;
+    const ping = link === cable && whole ? pingIn(data, host) : undefined;
     return ping === undefined ? [] : [{ sequence: ping, fromCard: end === 0, unharmed: !harmed.has(number) }];
   });
   const sequences = (kept: readonly { readonly sequence: number }[]) => kept.map(({ sequence }) => sequence);
@@ -98,11 +94,11 @@ export function pingFrames(run: Run, host: string = TESTER.ip): PingFrames {
   };
 }
 
-/** Numbers of the frames on the card's cable that met a fault. */
-const faults = (run: Run, kind: string): number[] =>
+/** Numbers of the frames on a cable that met a fault. */
+const faults = (run: Run, kind: string, cable: string): number[] =>
   run
     .events("fault-injected")
-    .filter(({ name }) => name === `${CARD_LINK} ${kind}`)
+    .filter(({ name }) => name === `${cable} ${kind}`)
     .map(({ detail }) => Number(/^frame (\d+)/.exec(detail)?.[1]));
 
 /** The sequence number of a ping between the guest and a host. */
@@ -120,7 +116,7 @@ function isForGuest(frame: Uint8Array): boolean {
 }
 
 /** Each at most once. */
-const allDiffer = (values: readonly number[]): boolean => new Set(values).size === values.length;
+export const allDiffer = (values: readonly number[]): boolean => new Set(values).size === values.length;
 
 /** The same numbers in whatever order. */
 export const sameNumbers = (left: readonly number[], right: readonly number[]): boolean =>

@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 
+#include "console.h"
 #include "text.h"
 
 #define ETHERNET_HEADER 14u
@@ -52,12 +53,24 @@ static void put32(uint8_t *at, uint32_t value)
     put16(at + 2, value);
 }
 
-/* RFC 1071: the sum of 16-bit words, and its folded complement. At most 1500 bytes: the sum does not overflow. */
+/*
+ * RFC 1071: the sum of 16-bit words, of at most 64 KiB. The order of bytes does not matter until the end (2.B), nor how many words are added at
+ * once (2.C).
+ */
 static uint32_t sum(uint32_t before, const uint8_t *bytes, uint32_t count)
 {
-    for (; count >= 2; count -= 2, bytes += 2)
-        before += get16(bytes);
-    return count > 0 ? before + ((uint32_t)*bytes << 8) : before;
+    uint64_t total = 0;
+    const uint32_t *words = (const uint32_t *)bytes;
+    for (; count >= 4; count -= 4)
+        total += *words++;
+    uint32_t last = 0;
+    memcpy(&last, words, count);
+    total += last;
+    total = (total & 0xffff) + (total >> 16 & 0xffff) + (total >> 32);
+    uint32_t folded = (uint32_t)total;
+    while (folded > 0xffff)
+        folded = (folded >> 16) + (folded & 0xffff);
+    return before + (folded >> 8) + (folded << 8 & 0xff00);
 }
 
 static uint32_t checksum(uint32_t total)
@@ -211,4 +224,11 @@ struct echo_result echo_frame(const uint8_t *frame, uint32_t length, uint8_t *an
     default:
         return unanswered(NOT_SERVED);
     }
+}
+
+void echo_print_frames(uint32_t frames, uint32_t bytes, const uint32_t verdicts[VERDICTS])
+{
+    print("frames in: %u (%u bytes) = %u arp + %u icmp + %u udp + %u not for us + %u not served + %u damaged\n", frames, bytes,
+          verdicts[ANSWERED_ARP], verdicts[ANSWERED_ICMP], verdicts[ANSWERED_UDP], verdicts[NOT_FOR_US], verdicts[NOT_SERVED],
+          verdicts[DAMAGED]);
 }

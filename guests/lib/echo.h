@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#define ECHO_IP (10u << 24 | 2) /* 10.0.0.2, unless an option says otherwise */
+
 /* What became of a frame; each has exactly one. */
 enum verdict {
     ANSWERED_ARP,
@@ -26,7 +28,10 @@ struct echo_result {
 /* `ip` as a number, first byte highest. */
 void echo_start(const uint8_t address[6], uint32_t ip);
 
-/* `answer` has room for 1514 bytes. */
+/* A frame has at least a header, of 14 bytes, and at most 65,535 bytes; `answer` has room for as much. */
 struct echo_result echo_frame(const uint8_t *frame, uint32_t length, uint8_t *answer);
+
+/* The line that says what became of all frames. */
+void echo_print_frames(uint32_t frames, uint32_t bytes, const uint32_t verdicts[VERDICTS]);
 
 #endif

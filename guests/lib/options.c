@@ -57,3 +57,18 @@ bool option_number(const char *name, uint32_t *value)
     const char *text = option_text(name);
     return text == NULL || (parse_u32(&text, value) && option_ends(text));
 }
+
+bool option_ip(const char *name, uint32_t *ip)
+{
+    const char *text = option_text(name);
+    uint32_t address = 0, part;
+    if (text == NULL)
+        return true;
+    for (int i = 0; i < 4; i++) {
+        if (!parse_u32(&text, &part) || part > 255 || (i < 3 && *text++ != '.'))
+            return false;
+        address = address << 8 | part;
+    }
+    *ip = address;
+    return option_ends(text);
+}

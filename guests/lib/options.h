@@ -20,6 +20,9 @@ const char *option_text(const char *name);
 /* A number option; false when it is given and its value is not a number. Without the option *value stays. */
 bool option_number(const char *name, uint32_t *value);
 
+/* An IPv4 address option as a number, first byte highest; false when it is given and its value is none. Without the option *ip stays. */
+bool option_ip(const char *name, uint32_t *ip);
+
 /* Is this the end of an option's value? */
 bool option_ends(const char *at);
 

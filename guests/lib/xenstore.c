@@ -192,6 +192,11 @@ void xs_unwatch(const char *path, const char *token)
     fired_count = 0;
 }
 
+bool xs_pending(void)
+{
+    return fired_count > 0 || reply_bytes() != 0;
+}
+
 void xs_wait(const char *token)
 {
     for (;;) {

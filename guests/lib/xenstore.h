@@ -2,6 +2,7 @@
 #ifndef XENSTORE_H
 #define XENSTORE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,9 @@ int32_t xs_write_number(uint32_t transaction, const char *directory, const char 
 /* The id of a new transaction (panics on failure), and its end: 0, or -11 (EAGAIN) when somebody else changed what it read or wrote. */
 uint32_t xs_transaction_start(void);
 int32_t xs_transaction_end(uint32_t transaction);
+
+/* Is there a message of xenstore's that nobody has looked at? Of a sleeper's condition. */
+bool xs_pending(void);
 
 /* A watch fires once at once and then on every change below the path. One watch at a time: xs_wait sleeps until it has fired. */
 void xs_watch(const char *path, const char *token);

@@ -65,9 +65,7 @@ static void print_counts(void)
 {
     nic_read_tallies();
     const struct nic_counters *n = &nic_counters;
-    print("frames in: %u (%u bytes) = %u arp + %u icmp + %u udp + %u not for us + %u not served + %u damaged\n", n->received,
-          n->received_bytes, verdicts[ANSWERED_ARP], verdicts[ANSWERED_ICMP], verdicts[ANSWERED_UDP], verdicts[NOT_FOR_US],
-          verdicts[NOT_SERVED], verdicts[DAMAGED]);
+    echo_print_frames(n->received, n->received_bytes, verdicts);
     print("answers: %u = %u sent (%u bytes) + %u failed + %u refused + %u lost + %u waiting; %u collisions\n",
           verdicts[ANSWERED_ARP] + verdicts[ANSWERED_ICMP] + verdicts[ANSWERED_UDP], n->sent, n->sent_bytes, n->failed, refused, n->lost,
           nic_waiting(), n->collisions);
@@ -96,23 +94,6 @@ static void take(const uint8_t *frame, uint32_t length)
         refused++;
     report_due = report_due || result.command == STATISTICS || (report != 0 && nic_counters.received % report == 0);
     leaving = leaving || result.command == EXIT;
-}
-
-/* The number after ip=, or 10.0.0.2. */
-static uint32_t ip_option(void)
-{
-    const char *text = option_text("ip");
-    uint32_t ip = 0, part;
-    if (text == NULL)
-        return 10u << 24 | 2;
-    for (int i = 0; i < 4; i++) {
-        if (!parse_u32(&text, &part) || part > 255 || (i < 3 && *text++ != '.'))
-            fail("ip= needs an address like 10.0.0.2");
-        ip = ip << 8 | part;
-    }
-    if (!option_ends(text))
-        fail("ip= needs an address like 10.0.0.2");
-    return ip;
 }
 
 /* The PCI card, unless io= asks for an ISA card. Returns the interrupt line. */
@@ -156,7 +137,9 @@ static void run(const void *boot_information)
     descriptors_load(crash);
     if (!option_number("slow", &slow) || !option_number("report", &report))
         fail("slow= and report= need numbers");
-    uint32_t ip = ip_option();
+    uint32_t ip = ECHO_IP;
+    if (!option_ip("ip", &ip))
+        fail("ip= needs an address like 10.0.0.2");
     uint8_t irq = find_card(address);
     echo_start(address, ip);
     interrupts_start(irq, nic_interrupt);
