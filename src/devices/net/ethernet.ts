@@ -37,13 +37,13 @@ export function formatAddress(bytes: Uint8Array): string {
 
 /** A frame with its check sequence; the payload is padded to the least length. */
 export function encodeFrame({ destination, source, etherType, payload }: Frame): Uint8Array {
-  const bytes = new Uint8Array(Math.max(HEADER_SIZE + payload.length, MIN_FRAME - FCS_SIZE));
+  const bytes = new Uint8Array(HEADER_SIZE + payload.length);
   bytes.set(parseAddress(destination), 0);
   bytes.set(parseAddress(source), ADDRESS_SIZE);
   bytes[12] = etherType >> 8;
   bytes[13] = etherType;
   bytes.set(payload, HEADER_SIZE);
-  return withCheckSequence(bytes);
+  return withCheckSequence(bytes, MIN_FRAME);
 }
 
 /** Takes a frame with its check sequence apart; undefined when it is too short to be one. The check sequence is not looked at. */
@@ -69,11 +69,11 @@ const CRC_TABLE_1 = nextTable(CRC_TABLE);
 const CRC_TABLE_2 = nextTable(CRC_TABLE_1);
 const CRC_TABLE_3 = nextTable(CRC_TABLE_2);
 
-/** The CRC register behind these bytes, before it is complemented and sent. */
-export function crcRegister(bytes: Uint8Array): number {
+/** The CRC register behind the first `length` of these bytes, before it is complemented and sent. */
+export function crcRegister(bytes: Uint8Array, length = bytes.length): number {
   let crc = -1;
   let at = 0;
-  for (const end = bytes.length - 3; at < end; at += 4) {
+  for (const end = length - 3; at < end; at += 4) {
     crc ^= bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
     crc =
       CRC_TABLE_3[crc & 0xff]! ^
@@ -81,16 +81,17 @@ export function crcRegister(bytes: Uint8Array): number {
       CRC_TABLE_1[(crc >>> 16) & 0xff]! ^
       CRC_TABLE[crc >>> 24]!;
   }
-  for (; at < bytes.length; at++) crc = (crc >>> 8) ^ CRC_TABLE[(crc ^ bytes[at]!) & 0xff]!;
+  for (; at < length; at++) crc = (crc >>> 8) ^ CRC_TABLE[(crc ^ bytes[at]!) & 0xff]!;
   return crc >>> 0;
 }
 
-/** The bytes with their check sequence behind them. */
-export function withCheckSequence(bytes: Uint8Array): Uint8Array {
-  const framed = new Uint8Array(bytes.length + FCS_SIZE);
+/** The bytes with their check sequence behind them, padded with zeros before it to `least` bytes in all. */
+export function withCheckSequence(bytes: Uint8Array, least = 0): Uint8Array {
+  const framed = new Uint8Array(Math.max(bytes.length + FCS_SIZE, least));
+  const end = framed.length - FCS_SIZE;
   framed.set(bytes);
-  const crc = ~crcRegister(bytes) >>> 0;
-  for (let index = 0; index < FCS_SIZE; index++) framed[bytes.length + index] = crc >>> (8 * index);
+  const crc = ~crcRegister(framed, end) >>> 0;
+  for (let index = 0; index < FCS_SIZE; index++) framed[end + index] = crc >>> (8 * index);
   return framed;
 }
 

@@ -6,6 +6,7 @@
 import type { Alarm, Clock } from "../../core/clock.ts";
 import { assert, InputError } from "../../core/errors.ts";
 import type { RandomStream } from "../../core/random.ts";
+import { shortCopy } from "../../core/slab.ts";
 import type { Snapshotable } from "../../core/snapshot.ts";
 import { type Nanoseconds, NS_PER_SECOND, type Ratio, ratio, scaleCeil } from "../../core/units.ts";
 import type { Emit } from "../../trace/events.ts";
@@ -56,6 +57,8 @@ interface Flight {
   /** The frame is not what was sent. */
   changed: boolean;
 }
+
+const NO_FLIGHT: Flight = { dueNs: 0, carrier: null, frame: null, number: 0, dribbleBits: 0, changed: false };
 
 interface DirectionState {
   /** What is being sent, from when on. */
@@ -133,7 +136,9 @@ export class Link implements Snapshotable<LinkState> {
     assert(direction.sending === null, () => `link ${this.name}: end ${index} sends two frames at once`);
     const now = this.#wires.clock.now;
     direction.sending = { frame, sinceNs: now, number: this.#state.frames++ };
-    if (!this.#options.fullDuplex) this.#fly(direction, now + this.#options.latencyNs, { carrier: true });
+    if (!this.#options.fullDuplex) {
+      this.#fly(direction, { ...NO_FLIGHT, dueNs: now + this.#options.latencyNs, carrier: true });
+    }
     return scaleCeil(8 * (PREAMBLE_SIZE + frame.length), this.#bit);
   }
 
@@ -151,21 +156,34 @@ export class Link implements Snapshotable<LinkState> {
       const bits = (clock.now - sending.sinceNs) / scaleCeil(8, this.#bit);
       const length = Math.min(Math.max(Math.floor(bits) - PREAMBLE_SIZE, 0), frame.length);
       const fragment = length === 0 ? null : frame.slice(0, length);
-      this.#fly(direction, arrivalNs, { carrier: false, frame: fragment, number, changed: true });
+      this.#fly(direction, {
+        ...NO_FLIGHT,
+        dueNs: arrivalNs,
+        carrier: false,
+        frame: fragment,
+        number,
+        changed: true,
+      });
     }
   }
 
   /** A whole frame, with its faults. Every fault draws, so that one fault's rate does not move the others. */
   #send(direction: DirectionState, arrivalNs: Nanoseconds, sent: Uint8Array, number: number): void {
     const { random } = this.#wires;
-    const faults = this.#options.faults ?? {};
+    const { faults } = this.#options;
+    if (faults === undefined) {
+      if (!this.#options.fullDuplex) this.#fly(direction, { ...NO_FLIGHT, dueNs: arrivalNs, carrier: false });
+      const frame = shortCopy(sent, 0, sent.length);
+      this.#fly(direction, { dueNs: arrivalNs, carrier: null, frame, number, dribbleBits: 0, changed: false });
+      return;
+    }
     const strikes = (ppm: number | undefined) => ppm !== undefined && random.chance(ppm, MILLION);
     const lost = strikes(faults.lossPpm);
     const duplicated = strikes(faults.duplicationPpm);
     const delayed = strikes(faults.reorderingPpm);
     const corrupted = strikes(faults.corruptionPpm) && sent.length > 0;
     const misaligned = strikes(faults.misalignmentPpm) && sent.length > 0;
-    const frame = sent.slice();
+    const frame = shortCopy(sent, 0, sent.length);
     let dribbleBits = 0;
     if (corrupted) {
       const bit = random.below(8 * frame.length);
@@ -177,16 +195,16 @@ export class Link implements Snapshotable<LinkState> {
       this.#tell("misalignment", `frame ${number}: ${dribbleBits} bits of the last byte`);
     }
     const arrived = misaligned ? frame.slice(0, -1) : frame;
-    const what = { frame: arrived, number, dribbleBits, changed: corrupted || misaligned };
-    const delayNs = faults.reorderingNs ?? 0;
-    if (delayed) this.#tell("reordering", `frame ${number}: ${delayNs} ns late`);
-    if (!this.#options.fullDuplex) this.#fly(direction, arrivalNs, { carrier: false });
+    const dueNs = arrivalNs + (delayed ? (faults.reorderingNs ?? 0) : 0);
+    const what = { dueNs, carrier: null, frame: arrived, number, dribbleBits, changed: corrupted || misaligned };
+    if (delayed) this.#tell("reordering", `frame ${number}: ${dueNs - arrivalNs} ns late`);
+    if (!this.#options.fullDuplex) this.#fly(direction, { ...NO_FLIGHT, dueNs: arrivalNs, carrier: false });
     if (lost) this.#tell("loss", `frame ${number}`);
-    else this.#fly(direction, arrivalNs + (delayed ? delayNs : 0), what);
+    else this.#fly(direction, what);
     if (duplicated) {
       this.#tell("duplication", `frame ${number}`);
       const againNs = arrivalNs + scaleCeil(8 * (PREAMBLE_SIZE + sent.length), this.#bit);
-      this.#fly(direction, againNs, { ...what, frame: arrived.slice() });
+      this.#fly(direction, { ...what, dueNs: againNs, frame: arrived.slice() });
     }
   }
 
@@ -194,16 +212,17 @@ export class Link implements Snapshotable<LinkState> {
     this.#wires.emit({ kind: "fault-injected", at: this.#wires.clock.now, name: `${this.name} ${fault}`, detail });
   }
 
-  #fly(direction: DirectionState, dueNs: Nanoseconds, flight: Partial<Flight>): void {
+  #fly({ flights }: DirectionState, flight: Flight): void {
     // A carrier's end is never lost: it follows its begin, which needs a place in the queue too.
-    if (direction.flights.length >= MAX_IN_FLIGHT && typeof flight.carrier !== "boolean") {
+    if (flights.length >= MAX_IN_FLIGHT && typeof flight.carrier !== "boolean") {
       this.#tell("queue full", `frame ${flight.number}`);
       return;
     }
-    let place = direction.flights.length;
-    while (place > 0 && direction.flights[place - 1]!.dueNs > dueNs) place--;
-    const whole = { carrier: null, frame: null, number: 0, dribbleBits: 0, changed: false, ...flight, dueNs };
-    direction.flights.splice(place, 0, whole);
+    // By hand: `splice` costs more than the search.
+    let place = flights.length;
+    flights.push(flight);
+    for (; place > 0 && flights[place - 1]!.dueNs > flight.dueNs; place--) flights[place] = flights[place - 1]!;
+    flights[place] = flight;
     this.#arm();
   }
 
@@ -218,7 +237,8 @@ export class Link implements Snapshotable<LinkState> {
   /** Hands over what is due now, one thing at a time: a station may send while it is told. */
   #arrive(): void {
     const { clock, emit } = this.#wires;
-    for (const [index, direction] of this.#state.directions.entries()) {
+    for (let index = 0; index < this.#state.directions.length; index++) {
+      const direction = this.#state.directions[index]!;
       const flight = direction.flights[0];
       if (flight === undefined || flight.dueNs > clock.now) continue;
       direction.flights.shift();
@@ -229,8 +249,9 @@ export class Link implements Snapshotable<LinkState> {
       }
       if (flight.frame !== null) {
         const { frame, number, changed } = flight;
-        const at = { kind: "frame-arrival", at: clock.now, link: this.name, end: 1 - index, number } as const;
-        emit(changed ? { ...at, data: frame } : at);
+        const at = clock.now;
+        if (changed) emit({ kind: "frame-arrival", at, link: this.name, end: 1 - index, number, data: frame });
+        else emit({ kind: "frame-arrival", at, link: this.name, end: 1 - index, number });
         station?.receive(frame, flight.dribbleBits);
       }
       break;

@@ -18,6 +18,8 @@ const MAX_ATTEMPTS = 16;
 /** backoffLimit: the range of the backoff doubles no further. */
 const BACKOFF_LIMIT = 10;
 
+const NO_FRAME = new Uint8Array(0);
+
 /** How a transmission ended. */
 export interface Outcome {
   /** False after the last attempt collided too. */
@@ -56,7 +58,7 @@ export class Mac implements Snapshotable<MacState> {
   readonly #alarm: Alarm;
   #state: MacState = {
     phase: "idle",
-    frame: new Uint8Array(0),
+    frame: NO_FRAME,
     collisions: 0,
     late: false,
     withdrawn: false,
@@ -160,7 +162,7 @@ export class Mac implements Snapshotable<MacState> {
   #finish(done: (outcome: Outcome) => void, sent: boolean): void {
     const state = this.#state;
     state.phase = "idle";
-    state.frame = new Uint8Array(0);
+    state.frame = NO_FRAME;
     const { collisions, late, withdrawn } = state;
     done({ sent, collisions, late, withdrawn: withdrawn && !sent });
   }

@@ -33,6 +33,8 @@ export interface Packet {
   readonly flaw?: string;
 }
 
+const NO_EXTRAS: readonly ExtraInfo[] = [];
+
 /** The front end breaks the protocol; nothing of its ring may be believed any more. */
 export interface Fatal {
   readonly fatal: string;
@@ -54,6 +56,11 @@ export function gather(
     (faults.has("vnif.wrapping-range") ? (offset + size) & 0xffff : offset + size) > PAGE_SIZE;
   let left = available;
   const first = decodeTxRequest(fetch());
+  // Nearly all packets are one slot with a frame in it.
+  const isPlain = (first.flags & (TXF.extra_info | TXF.more_data)) === 0 && first.size >= MIN_SIZE;
+  if (isPlain && !crossesPage(first)) {
+    return { slots: [first], extras: NO_EXTRAS, flags: first.flags, size: first.size };
+  }
   left--;
   const extras: ExtraInfo[] = [];
   for (let more = (first.flags & TXF.extra_info) !== 0; more; ) {

@@ -70,22 +70,30 @@ export interface GsoInfo {
 const u16 = (slot: Uint8Array, at: number): number => slot[at]! | (slot[at + 1]! << 8);
 const s16 = (slot: Uint8Array, at: number): number => (u16(slot, at) << 16) >> 16;
 const u32 = (slot: Uint8Array, at: number): number => (u16(slot, at) | (u16(slot, at + 2) << 16)) >>> 0;
-/** The bytes of 16-bit numbers. */
-const words = (...values: readonly number[]): Uint8Array => {
-  const bytes = new Uint8Array(2 * values.length);
-  for (let index = 0; index < values.length; index++) {
-    bytes[2 * index] = values[index]!;
-    bytes[2 * index + 1] = values[index]! >> 8;
-  }
-  return bytes;
-};
+/** Requests and responses are encoded into these: the next of the same kind overwrites the last. */
+const TX_REQUEST = new Uint16Array(TX_SLOT / 2);
+const TX_RESPONSE = new Uint16Array(2);
+const RX_REQUEST = new Uint16Array(RX_SLOT / 2);
+const RX_RESPONSE = new Uint16Array(RX_SLOT / 2);
+const [TX_REQUEST_BYTES, TX_RESPONSE_BYTES, RX_REQUEST_BYTES, RX_RESPONSE_BYTES] = [
+  new Uint8Array(TX_REQUEST.buffer),
+  new Uint8Array(TX_RESPONSE.buffer),
+  new Uint8Array(RX_REQUEST.buffer),
+  new Uint8Array(RX_RESPONSE.buffer),
+];
 
 export function decodeTxRequest(slot: Uint8Array): TxRequest {
   return { ref: u32(slot, 0), offset: u16(slot, 4), flags: u16(slot, 6), id: u16(slot, 8), size: u16(slot, 10) };
 }
 
 export function encodeTxRequest({ ref, offset, flags, id, size }: TxRequest): Uint8Array {
-  return words(ref, ref >>> 16, offset, flags, id, size);
+  TX_REQUEST[0] = ref;
+  TX_REQUEST[1] = ref >>> 16;
+  TX_REQUEST[2] = offset;
+  TX_REQUEST[3] = flags;
+  TX_REQUEST[4] = id;
+  TX_REQUEST[5] = size;
+  return TX_REQUEST_BYTES;
 }
 
 export function decodeTxResponse(slot: Uint8Array): TxResponse {
@@ -93,7 +101,9 @@ export function decodeTxResponse(slot: Uint8Array): TxResponse {
 }
 
 export function encodeTxResponse({ id, status }: TxResponse): Uint8Array {
-  return words(id, status);
+  TX_RESPONSE[0] = id;
+  TX_RESPONSE[1] = status;
+  return TX_RESPONSE_BYTES;
 }
 
 export function decodeRxRequest(slot: Uint8Array): RxRequest {
@@ -101,7 +111,10 @@ export function decodeRxRequest(slot: Uint8Array): RxRequest {
 }
 
 export function encodeRxRequest({ id, ref }: RxRequest): Uint8Array {
-  return words(id, 0, ref, ref >>> 16);
+  RX_REQUEST[0] = id;
+  RX_REQUEST[2] = ref;
+  RX_REQUEST[3] = ref >>> 16;
+  return RX_REQUEST_BYTES;
 }
 
 export function decodeRxResponse(slot: Uint8Array): RxResponse {
@@ -109,7 +122,11 @@ export function decodeRxResponse(slot: Uint8Array): RxResponse {
 }
 
 export function encodeRxResponse({ id, offset, flags, status }: RxResponse): Uint8Array {
-  return words(id, offset, flags, status);
+  RX_RESPONSE[0] = id;
+  RX_RESPONSE[1] = offset;
+  RX_RESPONSE[2] = flags;
+  RX_RESPONSE[3] = status;
+  return RX_RESPONSE_BYTES;
 }
 
 export function decodeExtraInfo(slot: Uint8Array): ExtraInfo {

@@ -79,8 +79,9 @@ export class Transmitter {
       else this.#context.fatal("impossible number of transmit requests");
       return;
     }
+    const next = () => nextRequest(ring);
     while (ring.known > 0 && this.#outgoing.length === 0 && this.#hasCredit()) {
-      const packet = gather(() => nextRequest(ring), ring.known, faults);
+      const packet = gather(next, ring.known, faults);
       if ("fatal" in packet) {
         this.#context.fatal(packet.fatal);
         return;
@@ -107,10 +108,12 @@ export class Transmitter {
   }
 
   /** One response a slot: extra-info slots have none of their own, and get NETIF_RSP_NULL. */
-  #answer(ring: ObservedRing, { slots: [first, ...rest], extras }: Packet, status: number): void {
-    ring.respond(encodeTxResponse({ id: first!.id, status }));
-    for (let index = 0; index < extras.length; index++) ring.respond(encodeTxResponse({ id: 0, status: RSP.NULL }));
-    for (const { id } of rest) ring.respond(encodeTxResponse({ id, status }));
+  #answer(ring: ObservedRing, { slots, extras }: Packet, status: number): void {
+    for (let slot = 0; slot < slots.length; slot++) {
+      ring.respond(encodeTxResponse({ id: slots[slot]!.id, status }));
+      if (slot > 0) continue;
+      for (let extra = 0; extra < extras.length; extra++) ring.respond(encodeTxResponse({ id: 0, status: RSP.NULL }));
+    }
   }
 
   /** Copies a packet and queues its frames; the status of its responses. */
@@ -136,14 +139,15 @@ export class Transmitter {
     const frames = gso === undefined || this.#fits(frame) ? [frame] : segment(frame, gsoOf(gso).size);
     if (frames === undefined) return drop(RSP.ERROR, "no TCP packet to be segmented, or into too many parts");
     if (!frames.every((each) => this.#fits(each))) return drop(RSP.DROPPED, "longer than the cable takes");
-    for (const each of frames) this.#outgoing.push(onCable(each));
+    for (const each of frames) this.#outgoing.push(withCheckSequence(each, MIN_FRAME));
     return RSP.OKAY;
   }
 
   /** The packet's bytes, or why there are none. A slot without bytes is not looked at. */
   #copy({ slots }: Packet): Uint8Array | string {
     const { host, frontDomid, faults } = this.#context;
-    const length = slots.reduce((sum, { size }) => sum + size, 0);
+    let length = 0;
+    for (const { size } of slots) length += size;
     let frame: Uint8Array | undefined;
     let at = 0;
     for (const { ref, offset, size } of slots) {
@@ -188,14 +192,6 @@ export class Transmitter {
     this.#multicast.clear();
     for (const address of multicast) this.#multicast.add(address);
   }
-}
-
-/** Padded to the least length, with its check sequence. */
-function onCable(frame: Uint8Array): Uint8Array {
-  if (frame.length + FCS_SIZE >= MIN_FRAME) return withCheckSequence(frame);
-  const padded = new Uint8Array(MIN_FRAME - FCS_SIZE);
-  padded.set(frame);
-  return withCheckSequence(padded);
 }
 
 function text(address: Uint8Array): string {
