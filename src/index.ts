@@ -55,8 +55,8 @@ export type {
   VifConfig,
 } from "./machine/config.ts";
 export type { ImageLoader, ImageSource } from "./machine/images.ts";
-export type { MachineView } from "./machine/machine.ts";
 export { defineScenario, type Run, type Scenario, type TypedInput } from "./machine/scenario.ts";
+export type { MachineView } from "./machine/view.ts";
 export { PRODUCT } from "./replay/product.ts";
 export { type Recording, type RecordOptions, record } from "./replay/record.ts";
 export { type Divergence, Replayer, type ReplayResult, replay } from "./replay/replayer.ts";

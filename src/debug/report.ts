@@ -1,6 +1,6 @@
 // Part: what a person needs to see where a replay left its trace, or where two traces part.
 
-import type { MachineView } from "../machine/machine.ts";
+import type { MachineView } from "../machine/view.ts";
 import type { Divergence } from "../replay/replayer.ts";
 import type { TraceEvent } from "../trace/events.ts";
 import { describeEvent, fieldText } from "./describe.ts";

@@ -4,8 +4,9 @@
 import { InputError } from "../core/errors.ts";
 import { completeConfig, type MachineConfig } from "../machine/config.ts";
 import { type ImageLoader, Images, noImages } from "../machine/images.ts";
-import { Machine, type MachineView } from "../machine/machine.ts";
+import { Machine } from "../machine/machine.ts";
 import type { Scenario } from "../machine/scenario.ts";
+import type { MachineView } from "../machine/view.ts";
 import { differingFields } from "../trace/compare.ts";
 import { RowCursor } from "../trace/cursor.ts";
 import type { EventOf, TraceEvent } from "../trace/events.ts";
