@@ -32,8 +32,16 @@ export interface PvhKernel {
   readonly modules?: readonly ModuleImage[];
 }
 
+/** What a domain gets of the processor: Xen's defaults without it. */
+export interface DomainShare {
+  /** Beside others': 256 by default. */
+  readonly weight?: number;
+  /** Per cent of the processor, 0 (the default) for no bound. */
+  readonly cap?: number;
+}
+
 /** A paravirtualised domain without devices, started by its kernel's PVH entry. */
-export interface PvhDomainConfig extends PvhKernel {
+export interface PvhDomainConfig extends PvhKernel, DomainShare {
   readonly kind?: "pvh";
   readonly name: string;
   /** Default: the lowest number from 1 on that was never used. */
@@ -43,7 +51,7 @@ export interface PvhDomainConfig extends PvhKernel {
 }
 
 /** A domain with a PC around it. */
-export interface HvmDomainConfig {
+export interface HvmDomainConfig extends DomainShare {
   readonly kind: "hvm";
   readonly name: string;
   readonly domid?: number;

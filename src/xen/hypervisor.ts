@@ -9,6 +9,7 @@ import type { BackendHost, DomainServices, GrantMapping, XenstoreClient } from "
 import type { Domain, DomainConfig, DomainState, HvmDomainConfig } from "./domain.ts";
 import type { FrameAllocatorState } from "./frames.ts";
 import type { HostProcessor } from "./host-processor.ts";
+import type { SchedulerState, Turn } from "./scheduler.ts";
 import type { ServiceDomainsState } from "./service-domains.ts";
 import type { DeviceAccess } from "./services.ts";
 import type { Vcpu } from "./vcpu.ts";
@@ -21,6 +22,8 @@ export interface HypervisorOptions {
   readonly nsPerInstruction: Ratio;
   /** Virtual time that a VM exit costs, nanoseconds. */
   readonly exitCostNs: number;
+  /** How long a vCPU may run while another waits; a millisecond by default. */
+  readonly quantumNs?: number;
   /** Frequency of the time-stamp counter, kHz; 1,000,000 makes it count nanoseconds. */
   readonly tscKhz: number;
   /** Wall-clock time at virtual time 0, seconds since 1970-01-01 00:00 UTC. */
@@ -37,6 +40,7 @@ export interface HypervisorState {
   frames: FrameAllocatorState;
   domains: DomainState[];
   services: ServiceDomainsState;
+  scheduler: SchedulerState;
   /** Domid and vCPU id of the vCPU that has the processor; empty for none. */
   current: number[];
   nextDomid: number;
@@ -65,9 +69,11 @@ export interface Hypervisor extends Snapshotable<HypervisorState> {
   watchDomains(listener: DomainListener): void;
   /** vCPUs that can run now, in the order of domid and vCPU id. */
   runnable(): readonly Vcpu[];
+  /** Whose turn it is on the processor, and for how long at most; undefined when no vCPU can run. */
+  nextTurn(): Turn | undefined;
   /**
-   * Enters the guest and handles its exits until `budget` instructions have retired, an alarm is due, the vCPU blocks or yields, or its
-   * domain ends. `clock.now` is brought up to date before each exit is handled, while no alarm runs, and at the end, when those run that
+   * Enters the guest and handles its exits until `budget` instructions have retired, an alarm is due, the vCPU blocks or yields, its domain
+   * ends, or one wakes that goes before it. `clock.now` is brought up to date before each exit is handled, while no alarm runs, and at the end, when those run that
    * became due.
    */
   runVcpu(vcpu: Vcpu, budget: number): void;

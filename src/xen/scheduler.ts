@@ -1,8 +1,12 @@
-// Part: which vCPU has the processor, and its turn there: entries, exits and instructions that wait for their I/O, until something else is due.
+// Part: which vCPU has the processor, by credits (credit.ts), and its turn there: entries, exits and instructions that wait for their I/O, until
+// something else is due, or a vCPU wakes that has more credit.
 
-import { assert } from "../core/errors.ts";
+import { assert, InputError } from "../core/errors.ts";
+import type { Snapshotable } from "../core/snapshot.ts";
+import { NS_PER_MS } from "../core/units.ts";
 import { VM_SUCCEED } from "../cpu/vmx/operation.ts";
 import { VCPU_H } from "./abi/constants.ts";
+import { Credit, type CreditState, type Share, timesToGive } from "./credit.ts";
 import type { Domain } from "./domain.ts";
 import type { Execution } from "./execution.ts";
 import { completeIo } from "./exits/completion.ts";
@@ -10,24 +14,50 @@ import type { HypervisorServices } from "./services.ts";
 import type { Vcpu } from "./vcpu.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
-const isRunnable = (vcpu: Vcpu): boolean => vcpu.runnable;
+/** A vCPU that nobody waits for may run so long; that it ends at all lets a caller look in. */
+const LONGEST_TURN_NS = 10 * NS_PER_MS;
 
-export class Scheduler {
+/** A vCPU's turn on the processor. */
+export interface Turn {
+  readonly vcpu: Vcpu;
+  readonly longestNs: number;
+}
+
+interface Entry {
+  readonly vcpu: Vcpu;
+  readonly credit: Credit;
+}
+
+export interface SchedulerOptions {
+  /** Virtual time that an exit costs. */
+  readonly exitCostNs: number;
+  /** How long a vCPU may run while another waits that is not better off. */
+  readonly quantumNs: number;
+}
+
+export interface SchedulerState {
+  credits: (CreditState & { domid: number; vcpu: number })[];
+}
+
+export class Scheduler implements Snapshotable<SchedulerState> {
   readonly #host: HypervisorServices;
   readonly #execution: Execution;
   readonly #time: VirtualTime;
-  readonly #exitCostNs: number;
+  readonly #options: SchedulerOptions;
   readonly #followTime = () => this.#time.follow();
   /** All that run on the processor, by domid and vCPU id. */
-  #vcpus: readonly Vcpu[] = [];
+  #entries: readonly Entry[] = [];
+  #greatestWeight = 1;
   #current: Vcpu | undefined;
   #yielded = false;
+  /** A vCPU has woken since the turn began. */
+  #woken = false;
 
-  constructor(host: HypervisorServices, execution: Execution, time: VirtualTime, exitCostNs: number) {
+  constructor(host: HypervisorServices, execution: Execution, time: VirtualTime, options: SchedulerOptions) {
     this.#host = host;
     this.#execution = execution;
     this.#time = time;
-    this.#exitCostNs = exitCostNs;
+    this.#options = options;
   }
 
   /** The vCPU that has the processor: its VMCS and registers are there. */
@@ -40,13 +70,25 @@ export class Scheduler {
     this.#current = current;
   }
 
-  add(vcpu: Vcpu): void {
-    this.#vcpus = [...this.#vcpus, vcpu];
+  add(vcpu: Vcpu, share: Share): void {
+    const credit = new Credit(`dom${vcpu.domid} vcpu${vcpu.id}`, share, this.#host.clock, (parked) =>
+      vcpu.park(parked),
+    );
+    vcpu.onWake = () => {
+      this.#woken = true;
+    };
+    this.#setEntries([...this.#entries, { vcpu, credit }]);
   }
 
   remove(domain: Domain): void {
-    this.#vcpus = this.#vcpus.filter((vcpu) => vcpu.domain !== domain);
+    for (const { vcpu, credit } of this.#entries) if (vcpu.domain === domain) credit.cancel();
+    this.#setEntries(this.#entries.filter(({ vcpu }) => vcpu.domain !== domain));
     for (const vcpu of domain.vcpus) this.forget(vcpu);
+  }
+
+  #setEntries(entries: readonly Entry[]): void {
+    this.#entries = entries;
+    this.#greatestWeight = entries.reduce((greatest, { credit }) => Math.max(greatest, credit.share.weight), 1);
   }
 
   /** A vCPU's VMCS is cleared: neither it nor its registers are in the processor any more. */
@@ -55,25 +97,62 @@ export class Scheduler {
   }
 
   runnable(): readonly Vcpu[] {
-    const vcpus = this.#vcpus;
-    return vcpus.every(isRunnable) ? vcpus : vcpus.filter(isRunnable);
+    return this.#entries.filter(({ vcpu }) => vcpu.runnable).map(({ vcpu }) => vcpu);
+  }
+
+  /** Whose turn it is: of those that can run, who has most credit; the first of several. Undefined when nobody can run. */
+  next(): Turn | undefined {
+    let best: Entry | undefined;
+    let passedOver: Entry | undefined;
+    let waiting = 0;
+    for (const entry of this.#entries) {
+      if (!entry.vcpu.runnable) continue;
+      waiting++;
+      if (entry.credit.yielded) passedOver ??= entry;
+      else if (best === undefined || entry.credit.creditNs > best.credit.creditNs) best = entry;
+    }
+    const chosen = best ?? passedOver;
+    if (chosen === undefined) return undefined;
+    if (chosen.credit.creditNs <= 0) this.#giveCredit(chosen.credit.creditNs);
+    for (const { credit } of this.#entries) credit.yielded = false;
+    const { quantumNs } = this.#options;
+    const longestNs = Math.min(waiting > 1 ? quantumNs : LONGEST_TURN_NS, chosen.credit.budgetNs);
+    return { vcpu: chosen.vcpu, longestNs };
+  }
+
+  #giveCredit(bestNs: number): void {
+    const times = timesToGive(bestNs);
+    for (const { credit } of this.#entries) credit.give(times);
   }
 
   /** See {@link Hypervisor.runVcpu}. */
   run(vcpu: Vcpu, budget: number): void {
-    const { processor } = this.#host;
+    const { processor, clock } = this.#host;
+    const credit = this.#entries.find((entry) => entry.vcpu === vcpu)?.credit;
+    assert(credit !== undefined, () => `dom${vcpu.domid} is not on the processor`);
     this.switchTo(vcpu);
     if (vcpu.runstate.change(VCPU_H.RUNSTATE_running)) vcpu.runstate.publish(processor.memory, vcpu.domain.p2m);
+    const startNs = clock.now;
     this.#time.start();
     this.#yielded = false;
+    this.#woken = false;
     const end = processor.retired + budget;
     while (vcpu.runnable && !this.#yielded) {
       const limit = Math.min(end - processor.retired, this.#time.instructionsUntilAlarm());
       if (limit <= 0) break;
       if (vcpu.io.instruction !== "none") completeIo(this.#host, vcpu);
-      else if (this.#execution.enter(vcpu, limit, this.#followTime)) this.#time.spend(this.#exitCostNs);
+      else if (this.#execution.enter(vcpu, limit, this.#followTime)) this.#time.spend(this.#options.exitCostNs);
+      if (this.#woken && this.#isPreempted(vcpu, credit.after(clock.now - startNs, this.#greatestWeight))) break;
     }
     this.#time.stop();
+    credit.burn(clock.now - startNs, this.#greatestWeight);
+    credit.yielded = this.#yielded;
+  }
+
+  /** One of those that have woken has more credit. */
+  #isPreempted(current: Vcpu, creditNs: number): boolean {
+    this.#woken = false;
+    return this.#entries.some(({ vcpu, credit }) => vcpu !== current && vcpu.runnable && credit.creditNs > creditNs);
   }
 
   /** Ends the turn of the vCPU that runs after the exit at hand. */
@@ -94,5 +173,21 @@ export class Scheduler {
     this.#execution.loadRegisters(vcpu.registers);
     vcpu.registers = undefined;
     this.#current = vcpu;
+  }
+
+  save(): SchedulerState {
+    return {
+      credits: this.#entries.map(({ vcpu, credit }) => ({ domid: vcpu.domid, vcpu: vcpu.id, ...credit.save() })),
+    };
+  }
+
+  /** After the domains' own. @throws InputError unless the vCPUs are the snapshot's */
+  load({ credits }: SchedulerState): void {
+    for (const [index, { vcpu, credit }] of this.#entries.entries()) {
+      const { domid, vcpu: id, ...state } = credits[index] ?? { domid: -1, vcpu: -1, ...credit.save() };
+      if (domid !== vcpu.domid || id !== vcpu.id) throw new InputError("other vCPUs", "snapshot of the scheduler");
+      credit.load(state);
+      vcpu.parked = state.parked;
+    }
   }
 }

@@ -95,6 +95,10 @@ export class Vcpu {
   /** Ports that SCHEDOP_poll waits for, besides its timeout; undefined outside of a poll. */
   polling: number[] | undefined = undefined;
   registers: SavedRegisters | undefined = undefined;
+  /** Its domain has had what its cap allows: it waits for the next period. */
+  parked = false;
+  /** Who decides what runs hears of it. */
+  onWake: () => void = () => {};
   /** Period of the periodic timer, 0 when it is stopped. */
   periodNs = 0;
   readonly io: VcpuIo = noIo();
@@ -127,14 +131,14 @@ export class Vcpu {
   }
 
   get runnable(): boolean {
-    return this.run === "running" && !this.io.waiting && this.domain.status === "running";
+    return this.run === "running" && !this.io.waiting && !this.parked && this.domain.status === "running";
   }
 
   /** A line of the deadlock report. */
   get waitText(): string {
     const { domain, id, io } = this;
     if (domain.model !== undefined) return `${domain.name}, a model, waits for an event`;
-    return `${domain.name} vcpu ${id} waits for ${io.waiting ? "the device model" : this.waitsFor}`;
+    return `${domain.name} vcpu ${id} waits for ${io.waiting ? "the device model" : this.parked ? "its share" : this.waitsFor}`;
   }
 
   block(waitsFor: string): void {
@@ -149,7 +153,15 @@ export class Vcpu {
     this.run = "running";
     this.waitsFor = "";
     this.polling = undefined;
-    this.runstate.change(VCPU_H.RUNSTATE_runnable);
+    this.runstate.change(this.parked ? VCPU_H.RUNSTATE_offline : VCPU_H.RUNSTATE_runnable);
+    this.onWake();
+  }
+
+  /** Its budget is used up, or there is a new one. Xen counts the time in between as offline. */
+  park(parked: boolean): void {
+    this.parked = parked;
+    if (this.run !== "running") return;
+    this.runstate.change(parked ? VCPU_H.RUNSTATE_offline : VCPU_H.RUNSTATE_runnable);
   }
 
   /** A port became pending: ends a poll that names it, masked or not. */

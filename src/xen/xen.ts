@@ -4,13 +4,15 @@
 import type { Clock } from "../core/clock.ts";
 import { assert, InputError } from "../core/errors.ts";
 import { PAGE_SHIFT, PAGE_SIZE } from "../core/memory.ts";
+import { NS_PER_MS } from "../core/units.ts";
 import { VM_SUCCEED } from "../cpu/vmx/operation.ts";
 import type { Emit } from "../trace/events.ts";
 import { PARAMS_H, SCHED_H, XEN_H } from "./abi/constants.ts";
 import type { BackendHost, XenstoreClient } from "./backend-host.ts";
 import { type BuilderHost, type BuiltDomain, buildDomain } from "./builder.ts";
+import { DEFAULT_WEIGHT, NO_CAP } from "./credit.ts";
 import { DeviceModelHost } from "./device-model-host.ts";
-import { Domain, type DomainConfig, type HvmDomainConfig } from "./domain.ts";
+import { Domain, type DomainConfig, type DomainShare, type HvmDomainConfig } from "./domain.ts";
 import type { EventChannels } from "./event-channels.ts";
 import { Execution } from "./execution.ts";
 import { FrameAllocator } from "./frames.ts";
@@ -24,7 +26,7 @@ import { buildModelDomain } from "./model/builder.ts";
 import { P2m } from "./p2m.ts";
 import { Platform } from "./platform.ts";
 import { releaseDomain } from "./release.ts";
-import { Scheduler } from "./scheduler.ts";
+import { Scheduler, type Turn } from "./scheduler.ts";
 import type { ServiceDomain } from "./service-domain.ts";
 import { CONTROL_DOMAIN, ServiceDomains } from "./service-domains.ts";
 import { type DeviceAccess, type HypervisorServices, OPEN_BUS } from "./services.ts";
@@ -72,7 +74,10 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     this.tsc = new TscClock(options.clock, options.tscKhz);
     this.#time = new VirtualTime(options.clock, this.tsc, options.processor, options.nsPerInstruction);
     this.#execution = new Execution(this);
-    this.#scheduler = new Scheduler(this, this.#execution, this.#time, options.exitCostNs);
+    this.#scheduler = new Scheduler(this, this.#execution, this.#time, {
+      exitCostNs: options.exitCostNs,
+      quantumNs: options.quantumNs ?? NS_PER_MS,
+    });
     this.#builder = { memory: this.processor.memory, frames: this.frames, controlDomain: CONTROL_DOMAIN };
     this.#services = new ServiceDomains({
       memory: this.processor.memory,
@@ -114,8 +119,8 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
         domain.vcpus.push(new Vcpu(domain, 0, 0, defaultVcpuInfo(sharedInfoFrame, 0), this.clock));
       } else if (config.kind === "hvm") {
         this.#addPlatform(domain, config);
-        this.#addVcpu(domain, buildHvmDomain(domain, config, this.#builder));
-      } else this.#addVcpu(domain, buildDomain(domain, config, this.#builder));
+        this.#addVcpu(domain, config, buildHvmDomain(domain, config, this.#builder));
+      } else this.#addVcpu(domain, config, buildDomain(domain, config, this.#builder));
     } catch (error) {
       this.#release(domain);
       throw error;
@@ -138,13 +143,13 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     domain.setParam(PARAMS_H.HVM_PARAM_BUFIOREQ_EVTCHN, BigInt(ioreqs.bufferedPort));
   }
 
-  #addVcpu(domain: Domain, pvh: BuiltDomain | undefined): void {
+  #addVcpu(domain: Domain, { weight = DEFAULT_WEIGHT, cap = NO_CAP }: DomainShare, pvh: BuiltDomain | undefined): void {
     const { processor } = this;
     const id = domain.vcpus.length;
     const region = prepareRegion(processor.memory, this.#frame());
     const vcpu = new Vcpu(domain, id, region, defaultVcpuInfo(domain.sharedInfoFrame, id), this.clock);
     domain.vcpus.push(vcpu);
-    this.#scheduler.add(vcpu);
+    this.#scheduler.add(vcpu, { weight, cap });
     this.#timers.set(vcpu, new VcpuTimers(this.clock, vcpu));
     processor.vmx.vmclear(region);
     this.#startVcpu(vcpu, pvh);
@@ -353,6 +358,10 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
       .map((vcpu) => vcpu.waitText);
   }
 
+  nextTurn(): Turn | undefined {
+    return this.#scheduler.next();
+  }
+
   runVcpu(vcpu: Vcpu, budget: number): void {
     this.#scheduler.run(vcpu, budget);
   }
@@ -377,6 +386,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
       frames: this.frames.save(),
       domains: [...this.domains.values()].map((domain) => domain.save()),
       services: this.#services.save(),
+      scheduler: this.#scheduler.save(),
       current: current === undefined ? [] : [current.domid, current.id],
       nextDomid: this.#nextDomid,
     };
@@ -395,6 +405,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     this.frames.load(state.frames);
     for (const saved of state.domains) this.domains.get(saved.domid)?.load(saved);
     this.#services.load(state.services);
+    this.#scheduler.load(state.scheduler);
     const [domid = -1, id = -1] = state.current;
     this.#scheduler.adopt(this.domains.get(domid)?.vcpus[id]);
     this.#nextDomid = state.nextDomid;
