@@ -180,6 +180,8 @@ const DOMAIN = settings({
   modules: optional(listOf(text)),
   commandLine: optional(text),
   memoryMiB: integer,
+  weight: optional(integer),
+  cap: optional(integer),
   disks: optional(listOf(DISK)),
   vifs: optional(listOf(VIF)),
 });
@@ -202,6 +204,7 @@ const MACHINE = settings({
   nsPerInstruction: optional(listOf(integer)),
   tscKhz: optional(integer),
   exitCostNs: optional(integer),
+  quantumNs: optional(integer),
   controlDomainLatencyNs: optional(integer),
   startDateSeconds: optional(integer),
   timeLimitNs: optional(integer),

@@ -4,6 +4,7 @@ import { NS_PER_SECOND } from "../core/units.ts";
 import type { LinkOptions } from "../devices/net/link.ts";
 import type { HostConfig as NetworkHost } from "../devices/net/network.ts";
 import type { Rate } from "../devices/vnif/credit.ts";
+import { MAX_WEIGHT } from "../xen/credit.ts";
 import { checkActions, type MachineAction } from "./config-actions.ts";
 import { checkDisks, type DiskConfig } from "./config-disks.ts";
 import { check, checkedShape, isPositive, isWithin } from "./config-shape.ts";
@@ -83,6 +84,10 @@ export interface DomainConfig {
   readonly modules?: readonly string[];
   readonly commandLine?: string;
   readonly memoryMiB: number;
+  /** Share of the processor beside other domains' (xl's cpu_weight): 256 by default. */
+  readonly weight?: number;
+  /** Per cent of the processor that it gets at most (xl's cap): 0, the default, for no bound. */
+  readonly cap?: number;
   readonly disks?: readonly DiskConfig[];
   /** Its virtual interfaces, by their handles from 0 on. */
   readonly vifs?: readonly VifConfig[];
@@ -120,6 +125,8 @@ export interface MachineConfig {
   readonly tscKhz?: number;
   /** Virtual time that one VM exit costs. */
   readonly exitCostNs?: number;
+  /** How long a guest may run while another waits for the processor. */
+  readonly quantumNs?: number;
   /** From a notification until a program of the control domain runs. */
   readonly controlDomainLatencyNs?: number;
   /** Wall-clock time at power-on, seconds since 1970-01-01 00:00 UTC. */
@@ -141,6 +148,7 @@ const DEFAULTS: Omit<FullMachineConfig, "domains"> = {
   nsPerInstruction: [1, 1],
   tscKhz: 1_000_000,
   exitCostNs: 1_000,
+  quantumNs: 1_000_000,
   controlDomainLatencyNs: 5_000,
   startDateSeconds: START_DATE_SECONDS,
   timeLimitNs: 60 * NS_PER_SECOND,
@@ -202,6 +210,8 @@ export function completeConfig(config: MachineConfig): FullMachineConfig {
       checkNics(domain.board, where);
     }
     checkOnReboot(domain, where);
+    check(isWithin(domain.weight ?? 1, 1, MAX_WEIGHT), `${where}, weight`, `1 to ${MAX_WEIGHT}`);
+    check(isWithin(domain.cap ?? 0, 0, 100), `${where}, cap`, "0 to 100 per cent of the processor");
     checkDisks(domain.disks ?? [], where);
     check((domain.vifs ?? []).length === 0 || showsXen(domain), where, "shown Xen to have its interfaces");
     checkVifs(domain.vifs ?? [], where);
@@ -255,6 +265,7 @@ function checkTimes({ nsPerInstruction, ...config }: FullMachineConfig): void {
   for (const key of ["exitCostNs", "controlDomainLatencyNs"] as const) {
     check(isWithin(config[key], 0, MAX_DELAY_NS), key, `0 to ${MAX_DELAY_NS}`);
   }
+  check(isWithin(config.quantumNs, 1, MAX_DELAY_NS), "quantumNs", `1 to ${MAX_DELAY_NS}`);
   check(isWithin(config.startDateSeconds, 0, MAX_DATE_SECONDS), "startDateSeconds", "0 to 2^32 - 1");
 }
 

@@ -26,16 +26,12 @@ const HYPERVISOR_MIB = 8;
 /** More for each domain: its EPT (8 bytes a page and level) and its special pages. */
 const PER_DOMAIN_MIB = 1;
 
-/** A guest that runs while no alarm is armed is interrupted this often all the same, so that a caller can look in. */
-const LONGEST_TURN_NS = 10_000_000;
-
 const CONSOLE_CHANNEL = "console:";
 
 export interface MachineState {
   memory: GuestMemoryState;
   parts: Snapshot;
   steps: number;
-  turn: number;
   reason: string;
   destroyed: string[];
   consoles: { domid: number; text: string }[];
@@ -66,7 +62,6 @@ export class Machine implements Snapshotable<MachineState> {
   /** No events: a snapshot is being loaded. */
   #muted = false;
   #steps = 0;
-  #turn = 0;
   #reason = "running";
 
   /**
@@ -103,6 +98,7 @@ export class Machine implements Snapshotable<MachineState> {
       emit: this.#emit,
       nsPerInstruction,
       exitCostNs: config.exitCostNs,
+      quantumNs: config.quantumNs,
       tscKhz: config.tscKhz,
       startDateSeconds: config.startDateSeconds,
       serviceDomainLatencyNs: config.controlDomainLatencyNs,
@@ -209,13 +205,12 @@ export class Machine implements Snapshotable<MachineState> {
     const { clock, hypervisor } = this;
     clock.advanceTo(clock.now);
     if (this.#over()) return false;
-    const runnable = hypervisor.runnable();
+    const turn = hypervisor.nextTurn();
     const { timeLimitNs } = this.#config;
-    if (runnable.length > 0) {
-      const vcpu = runnable[this.#turn++ % runnable.length]!;
-      this.#turnEnd.set(Math.min(clock.now + LONGEST_TURN_NS, timeLimitNs));
+    if (turn !== undefined) {
+      this.#turnEnd.set(Math.min(clock.now + turn.longestNs, timeLimitNs));
       const turnNs = clock.nextDeadline()! - clock.now;
-      hypervisor.runVcpu(vcpu, Math.max(1, scaleCeil(turnNs, this.#instructionsPerNs)));
+      hypervisor.runVcpu(turn.vcpu, Math.max(1, scaleCeil(turnNs, this.#instructionsPerNs)));
       this.#turnEnd.cancel();
       return true;
     }
@@ -264,7 +259,6 @@ export class Machine implements Snapshotable<MachineState> {
       memory: this.processor.memory.save(),
       parts: this.#snapshots.save(),
       steps: this.#steps,
-      turn: this.#turn,
       reason: this.#reason,
       destroyed: [...this.#toolstack.destroyed],
       consoles: Array.from(this.#console, ([domid, text]) => ({ domid, text })),
@@ -280,7 +274,6 @@ export class Machine implements Snapshotable<MachineState> {
     this.processor.memory.load(state.memory);
     this.#snapshots.load(state.parts);
     this.#steps = state.steps;
-    this.#turn = state.turn;
     this.#reason = state.reason;
     this.#console.clear();
     for (const { domid, text } of state.consoles) this.#console.set(domid, text);

@@ -7,7 +7,7 @@ import type { SnapshotRegistry } from "../core/snapshot.ts";
 import { MIB } from "../core/units.ts";
 import type { Network } from "../devices/net/network.ts";
 import type { Emit } from "../trace/events.ts";
-import type { Domain, HvmDomainConfig, PvhKernel } from "../xen/domain.ts";
+import type { Domain, DomainShare, HvmDomainConfig, PvhKernel } from "../xen/domain.ts";
 import { type ModelFactory, ModelKernel } from "../xen/model/kernel.ts";
 import type { XenHypervisor } from "../xen/xen.ts";
 import { XenstoreDaemon } from "../xen/xenstore/daemon.ts";
@@ -117,7 +117,12 @@ export class Toolstack {
   #buildPvh(config: DomainConfig): void {
     const { hypervisor, images } = this.#parts;
     const { memoryMiB, name } = config;
-    const domain = hypervisor.createDomain({ name, memorySize: memoryMiB * MIB, ...pvhKernel(config, images) });
+    const domain = hypervisor.createDomain({
+      name,
+      memorySize: memoryMiB * MIB,
+      ...shareOf(config),
+      ...pvhKernel(config, images),
+    });
     this.#domains.set(name, domain);
     this.#plug(domain, config);
   }
@@ -134,6 +139,7 @@ export class Toolstack {
       // A board without PCI has no PAM registers.
       shadowed: board.kind === "isapc",
       showsXen: board.showsXen ?? false,
+      ...shareOf(config),
     } as const;
     const domain = hypervisor.createDomain(built);
     this.#domains.set(name, domain);
@@ -183,6 +189,10 @@ export class Toolstack {
     for (const disk of config.disks ?? []) this.#disks.add(config.name, domid, disk);
     this.#lan.plug(domid, config);
   }
+}
+
+function shareOf({ weight, cap }: DomainConfig): DomainShare {
+  return { ...(weight === undefined ? {} : { weight }), ...(cap === undefined ? {} : { cap }) };
 }
 
 function pvhKernel({ kernel, commandLine = "", modules = [] }: DomainConfig, images: Images): PvhKernel {

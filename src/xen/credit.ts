@@ -88,7 +88,8 @@ export class Credit {
     state.residual = (ranNs * greatestWeight + state.residual) % this.share.weight;
     state.creditNs = left;
     if (this.#replenishment === undefined || ranNs === 0) return;
-    if (this.#replenishment.deadline === undefined) this.#replenishment.set(this.#clock.now + PERIOD_NS);
+    // A period begins when the budget is first used.
+    if (this.#replenishment.deadline === undefined) this.#replenishment.set(this.#clock.now - ranNs + PERIOD_NS);
     state.budgetNs -= ranNs;
     if (state.budgetNs <= 0) this.#park(true);
   }

@@ -48,7 +48,7 @@ describe("a machine's configuration", () => {
     ["domains[0]: must be a table of settings", machine({ domains: [null] })],
     ["domain guest, disk xvda: must be 1 to 2^40 sectors", domain({ disks: [{ ...DISK, sectors: 2 ** 41 }] })],
     [
-      "nsPerInstructions: must be one of the settings domains, models, network, actions, faults, nsPerInstruction, tscKhz, exitCostNs, controlDomainLatencyNs, startDateSeconds, timeLimitNs",
+      "nsPerInstructions: must be one of the settings domains, models, network, actions, faults, nsPerInstruction, tscKhz, exitCostNs, quantumNs, controlDomainLatencyNs, startDateSeconds, timeLimitNs",
       machine({ nsPerInstructions: [1, 1] }),
     ],
     ["domain guest, onReboot: must be destroy or restart", domain({ onReboot: "preserve" })],
