@@ -136,16 +136,24 @@ export class ServiceDomain implements DomainServices, EventSink, Snapshotable<Se
   }
 
   copyFromGrant(owner: number, ref: number, offset: number, length: number): Uint8Array | number {
-    const copied = this.#copy(owner, ref, offset, length, true, (address) => this.#parts.memory.read(address, length));
-    this.#copied(owner, ref, false, offset, length, typeof copied === "number" ? copied : G.GNTST_okay);
+    const address = this.#acquire(owner, ref, offset, length, true);
+    if (address < 0) {
+      this.#copied(owner, ref, false, offset, length, address);
+      return address;
+    }
+    const copied = this.#parts.memory.read(address, length);
+    this.#parts.ownerOf(owner)?.grants.release(ref, true);
+    this.#copied(owner, ref, false, offset, length, G.GNTST_okay);
     return copied;
   }
 
   copyToGrant(owner: number, ref: number, offset: number, bytes: Uint8Array): number {
-    const status = this.#copy(owner, ref, offset, bytes.length, false, (address) => {
+    const address = this.#acquire(owner, ref, offset, bytes.length, false);
+    const status = address < 0 ? address : G.GNTST_okay;
+    if (address >= 0) {
       this.#parts.memory.write(address, bytes);
-      return G.GNTST_okay;
-    });
+      this.#parts.ownerOf(owner)?.grants.release(ref, false);
+    }
     this.#copied(owner, ref, true, offset, bytes.length, status);
     return status;
   }
@@ -174,22 +182,13 @@ export class ServiceDomain implements DomainServices, EventSink, Snapshotable<Se
     for (const port of ports) this.#handlers.get(port)?.();
   }
 
-  #copy<T>(
-    owner: number,
-    ref: number,
-    offset: number,
-    length: number,
-    readOnly: boolean,
-    move: (address: number) => T,
-  ): T | number {
+  /** Begins a use of a granted page for a copy: the host-physical address of the bytes, or a negative GNTST_ status. */
+  #acquire(owner: number, ref: number, offset: number, length: number, readOnly: boolean): number {
     const granter = this.#parts.ownerOf(owner);
     if (granter === undefined) return G.GNTST_bad_domain;
     if (offset + length > PAGE_SIZE) return G.GNTST_bad_copy_arg;
     const frame = granter.grants.acquire(ref, this.domid, readOnly);
-    if (frame < 0) return frame;
-    const result = move((frame << PAGE_SHIFT) + offset);
-    granter.grants.release(ref, readOnly);
-    return result;
+    return frame < 0 ? frame : frame * PAGE_SIZE + offset;
   }
 
   #copied(owner: number, ref: number, toGrant: boolean, offset: number, length: number, status: number): void {

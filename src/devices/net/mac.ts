@@ -132,14 +132,16 @@ export class Mac implements Snapshotable<MacState> {
       return;
     }
     const clearNs = state.quietSinceNs + medium.bitsNs(INTERFRAME_GAP_BITS);
-    if (state.quietSinceNs >= 0 && clock.now < clearNs) {
+    const mustWait = state.quietSinceNs >= 0 && clock.now < clearNs;
+    // With full duplex nothing that comes in the gap could change what follows it: the frame's end alone is waited for.
+    if (mustWait && !medium.fullDuplex) {
       state.phase = "gap";
       this.#alarm.set(clearNs);
       return;
     }
     state.phase = "sending";
-    state.startedNs = clock.now;
-    this.#alarm.set(clock.now + medium.begin(state.frame));
+    state.startedNs = mustWait ? clearNs : clock.now;
+    this.#alarm.set(state.startedNs + medium.begin(state.frame));
   }
 
   #collide(): void {

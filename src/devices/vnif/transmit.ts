@@ -124,7 +124,7 @@ export class Transmitter {
     };
     const { flaw, extras, flags } = packet;
     if (flaw !== undefined) return drop(RSP.ERROR, flaw);
-    const entry = extras.findLast(isMulticastEntry);
+    const entry = extras.length === 0 ? undefined : extras.findLast(isMulticastEntry);
     if (entry !== undefined) return this.#filter(entry) ? RSP.OKAY : drop(RSP.ERROR, "multicast filter is full");
     const { faults } = this.#context;
     assert(
@@ -135,7 +135,7 @@ export class Transmitter {
     if (typeof frame === "string") return drop(RSP.ERROR, frame);
     if ((flags & TXF.csum_blank) !== 0 && !fillChecksum(frame))
       return drop(RSP.ERROR, "blank checksum of no TCP or UDP");
-    const gso = extras.findLast(({ type }) => type === EXTRA.GSO);
+    const gso = extras.length === 0 ? undefined : extras.findLast(({ type }) => type === EXTRA.GSO);
     const frames = gso === undefined || this.#fits(frame) ? [frame] : segment(frame, gsoOf(gso).size);
     if (frames === undefined) return drop(RSP.ERROR, "no TCP packet to be segmented, or into too many parts");
     if (!frames.every((each) => this.#fits(each))) return drop(RSP.DROPPED, "longer than the cable takes");
