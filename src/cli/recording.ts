@@ -4,6 +4,7 @@ import { InputError } from "../core/errors.ts";
 import { NS_PER_MS, NS_PER_SECOND } from "../core/units.ts";
 import { oneLine } from "../debug/printable.ts";
 import { formatTime } from "../debug/time.ts";
+import type { Scenario } from "../machine/scenario.ts";
 import { PRODUCT } from "../replay/product.ts";
 import { type Outcome, Session, type SessionResult, STOPPED } from "../replay/session.ts";
 import { type Context, columns, EXIT, plural, workForAWhile } from "./context.ts";
@@ -45,8 +46,7 @@ export async function watch(
   { scenario }: LoadedScenario,
   show: boolean,
 ): Promise<SessionResult> {
-  const domains = scenario.machine.domains.map(({ name }) => name);
-  const screen = new Screen(host, session.machine, show ? domains : [], false);
+  const screen = new Screen(host, session.machine, show ? domainNames(scenario) : [], false);
   const progress = host.progress();
   let stopped = false;
   const forget = host.onStop(() => {
@@ -95,8 +95,7 @@ export async function play(
     },
   });
   const forget = host.onStop(stop);
-  const domains = loaded.scenario.machine.domains.map(({ name }) => name);
-  const screen = new Screen(host, machine, domains, keyboard.raw);
+  const screen = new Screen(host, machine, domainNames(loaded.scenario), keyboard.raw);
   const startMs = host.milliseconds();
   /** Milliseconds by which virtual time is ahead of the wall clock, where that matters. */
   const ahead = (): number => (keyboard.raw ? machine.now / NS_PER_MS - (host.milliseconds() - startMs) : 0);
@@ -120,12 +119,17 @@ export async function play(
   return session.finish(stopped ? STOPPED : undefined);
 }
 
+function domainNames({ machine: { domains, models = [] } }: Scenario): string[] {
+  return [...domains, ...models].map(({ name }) => name);
+}
+
 /** The console that a person plays at. @throws InputError when the scenario has no such domain */
 export function consoleOf({ scenario }: LoadedScenario, asked: string | undefined): string {
-  const names = scenario.machine.domains.map(({ name }) => name);
-  const domain = asked ?? names[0];
-  if (domain === undefined || !names.includes(domain)) {
-    throw new InputError(`the scenario has no such domain; it has ${names.join(", ")}`, `domain ${asked}`);
+  const names = domainNames(scenario);
+  // A scenario has a domain.
+  const domain = asked ?? names[0] ?? "";
+  if (!names.includes(domain)) {
+    throw new InputError(`the scenario has no such domain; it has ${names.join(", ")}`, `domain ${domain}`);
   }
   return domain;
 }
@@ -168,6 +172,6 @@ export function resultJson(
     durationNs: run.durationNs,
     retired: run.retired,
     expectations: outcomes,
-    consoles: Object.fromEntries(scenario.machine.domains.map(({ name }) => [name, run.console(name)])),
+    consoles: Object.fromEntries(domainNames(scenario).map((name) => [name, run.console(name)])),
   };
 }

@@ -47,6 +47,13 @@ describe("ringback run", () => {
     expect(out).toMatch(/^held {2}the guest adds up$/m);
   });
 
+  it("shows the consoles of model domains as those of guests", async () => {
+    const { out } = await ringback("run", "hotplug");
+    expect(out).toContain("xvda has 4096 sectors now\n");
+    const { consoles } = JSON.parse((await ringback("run", "hotplug", "--json")).out);
+    expect(consoles).toEqual({ guest: expect.stringContaining("xvda has 4096 sectors now\n") });
+  });
+
   it("says the same as JSON", async () => {
     const { status, out } = await ringback("run", "console-input", "--json", "--seed", "7");
     expect(status).toBe(0);
