@@ -11,6 +11,7 @@ import { type Context, columns, EXIT, plural, workForAWhile } from "./context.ts
 import type { Host } from "./host/host.ts";
 import { nodeImages } from "./host/images.ts";
 import type { LoadedScenario } from "./host/scenarios.ts";
+import { nodeSha256 } from "./host/sha256.ts";
 import { Screen } from "./screen.ts";
 
 /** A session that somebody plays at ends when they say so; a day is as good as never. */
@@ -36,6 +37,7 @@ export function openSession(
     load: nodeImages(folder),
     product: PRODUCT,
     sink,
+    sha256: nodeSha256,
   });
 }
 

@@ -9,7 +9,7 @@ import { type Run, type Scenario, typedBytes } from "../machine/scenario.ts";
 import { type EventKindName, type EventOf, FORMAT_VERSION, type TraceEvent } from "../trace/events.ts";
 import type { TraceHeader } from "../trace/format.ts";
 import { Trace } from "../trace/reader.ts";
-import { TraceWriter } from "../trace/writer.ts";
+import { type HashFunction, TraceWriter } from "../trace/writer.ts";
 import { Stepper } from "./stepper.ts";
 
 /** Events in a chunk unless asked otherwise: some 200 KB, so that a killed recorder loses little and digests cost little. */
@@ -25,6 +25,8 @@ export interface SessionOptions {
   /** Takes the trace as it grows, one whole record at a time; it must not keep the array. */
   readonly sink: (record: Uint8Array) => void;
   readonly chunkEvents?: number;
+  /** SHA-256 of the trace's records, where the host has a quicker one. */
+  readonly sha256?: HashFunction;
 }
 
 /** What became of one expectation. */
@@ -79,10 +81,11 @@ export class Session {
       chunkEvents: options.chunkEvents ?? CHUNK_EVENTS,
     };
     this.#scenario = scenario;
-    this.#writer = new TraceWriter(header, (record) => {
+    const keep = (record: Uint8Array) => {
       this.#records.push(record.slice());
       options.sink(record);
-    });
+    };
+    this.#writer = new TraceWriter(header, keep, options.sha256);
     this.machine = new Machine(config, images, seed, (event) => this.#writer.write(event), {
       programs: scenario.programs,
     });
