@@ -1,6 +1,7 @@
 // Part: what a machine is made of, as plain data. It stands in the trace's header, so that a trace says what it ran on.
 
 import { NS_PER_SECOND } from "../core/units.ts";
+import { isAddress } from "../devices/net/ethernet.ts";
 import type { LinkOptions } from "../devices/net/link.ts";
 import type { HostConfig as NetworkHost } from "../devices/net/network.ts";
 import type { Rate } from "../devices/vnif/credit.ts";
@@ -302,6 +303,7 @@ function checkNics({ kind, nics = [] }: BoardConfig, where: string): void {
     const place = `${where}, card ${index}`;
     check(nic.model === "ne2000-isa" || nic.model === "rtl8029", place, "of model ne2000-isa or rtl8029");
     check(nic.model === "ne2000-isa" || kind === "pc", place, "an ISA card on a board without PCI");
+    checkAddress(nic.address, place);
     check(nic.irq === undefined || ISA_CARD_IRQS.includes(nic.irq), place, `on IRQ ${ISA_CARD_IRQS.join(", ")}`);
   }
 }
@@ -312,9 +314,15 @@ function showsXen({ board }: DomainConfig): boolean {
 
 function checkVifs(vifs: readonly VifConfig[], where: string): void {
   check(vifs.length <= MAX_VIFS, where, `given at most ${MAX_VIFS} interfaces`);
-  for (const [index, { rate }] of vifs.entries()) {
-    const place = `${where}, interface ${index}, rate`;
+  for (const [index, { address, rate }] of vifs.entries()) {
+    const place = `${where}, interface ${index}`;
+    checkAddress(address, place);
     const { bytes, microseconds } = rate ?? { bytes: 1, microseconds: 1 };
-    check(isWithin(bytes, 1, MAX_RATE) && isWithin(microseconds, 1, MAX_RATE), place, "of 1 to 2^32 - 1 each");
+    const isRate = isWithin(bytes, 1, MAX_RATE) && isWithin(microseconds, 1, MAX_RATE);
+    check(isRate, `${place}, rate`, "of 1 to 2^32 - 1 each");
   }
+}
+
+function checkAddress(address: string, place: string): void {
+  check(isAddress(address), `${place}, address`, "six bytes such as 00:16:3e:12:34:56");
 }

@@ -65,6 +65,10 @@ describe("a machine's configuration", () => {
       "domain guest, interface 0, rate: must be of 1 to 2^32 - 1 each",
       domain({ vifs: [{ ...VIF, rate: { bytes: 0, microseconds: 50_000 } }] }),
     ],
+    [
+      "domain guest, interface 0, address: must be six bytes such as 00:16:3e:12:34:56",
+      domain({ vifs: [{ address: "nonsense" }] }),
+    ],
     ["domains[0].vifs[0].address: must be text", domain({ vifs: [{}] })],
     [
       "domain guest, board: must be a pc that shows Xen to have the Xen platform device",

@@ -25,9 +25,14 @@ export interface Frame {
   readonly payload: Uint8Array;
 }
 
-/** @throws InputError unless the text is six bytes in hexadecimal with colons between them */
+/** Six bytes in hexadecimal with colons between them. */
+export function isAddress(text: string): boolean {
+  return /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(text);
+}
+
+/** @throws InputError unless the text is an address */
 export function parseAddress(text: string): Uint8Array {
-  if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(text)) throw new InputError("not an Ethernet address", text);
+  if (!isAddress(text)) throw new InputError("not an Ethernet address", text);
   return Uint8Array.from(text.split(":"), (byte) => Number.parseInt(byte, 16));
 }
 
