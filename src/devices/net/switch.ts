@@ -27,6 +27,8 @@ export class Switch implements Snapshotable<SwitchState> {
   readonly #ports: readonly Port[];
   /** By address as a number; the one heard last at the end. */
   readonly #stations = new Map<number, { port: number; heardNs: Nanoseconds }>();
+  /** The address heard last; −1 before the first. */
+  #newest = -1;
 
   /** @param media one for each port; `random` is shared by the ports */
   constructor(name: string, wires: { readonly clock: Clock; readonly random: RandomStream }, media: readonly Medium[]) {
@@ -38,14 +40,24 @@ export class Switch implements Snapshotable<SwitchState> {
     });
   }
 
+  #learn(source: number, port: number, heardNs: Nanoseconds): void {
+    // Frames mostly come in runs from one station, which is at the end already.
+    const newest = source === this.#newest ? this.#stations.get(source) : undefined;
+    if (newest !== undefined) {
+      newest.port = port;
+      newest.heardNs = heardNs;
+      return;
+    }
+    this.#newest = source;
+    this.#stations.delete(source);
+    this.#stations.set(source, { port, heardNs });
+    if (this.#stations.size > MAX_STATIONS) this.#stations.delete(this.#stations.keys().next().value!);
+  }
+
   #forward(from: number, frame: Uint8Array): void {
     const now = this.#clock.now;
     const source = addressNumber(frame, 6);
-    if ((frame[6]! & 1) === 0) {
-      this.#stations.delete(source);
-      this.#stations.set(source, { port: from, heardNs: now });
-      if (this.#stations.size > MAX_STATIONS) this.#stations.delete(this.#stations.keys().next().value!);
-    }
+    if ((frame[6]! & 1) === 0) this.#learn(source, from, now);
     const known = this.#stations.get(addressNumber(frame, 0));
     if (known !== undefined && now - known.heardNs <= AGEING_NS) {
       if (known.port !== from) this.#ports[known.port]!.send(frame);
@@ -73,6 +85,7 @@ export class Switch implements Snapshotable<SwitchState> {
     if (stations.some(({ port }) => this.#ports[port] === undefined)) throw new InputError("no such port", context);
     for (const [index, port] of this.#ports.entries()) port.load(ports[index]!);
     this.#stations.clear();
+    this.#newest = -1;
     for (const { address, port, heardNs } of stations) {
       this.#stations.set(addressNumber(parseAddress(address), 0), { port, heardNs });
     }

@@ -118,29 +118,38 @@ export class Transmitter {
 
   /** Copies a packet and queues its frames; the status of its responses. */
   #accept(packet: Packet): number {
-    const drop = (status: number, reason: string): number => {
-      this.#context.drop(false, packet.size, reason);
-      return status;
-    };
     const { flaw, extras, flags } = packet;
-    if (flaw !== undefined) return drop(RSP.ERROR, flaw);
+    if (flaw !== undefined) return this.#drop(packet, RSP.ERROR, flaw);
     const entry = extras.length === 0 ? undefined : extras.findLast(isMulticastEntry);
-    if (entry !== undefined) return this.#filter(entry) ? RSP.OKAY : drop(RSP.ERROR, "multicast filter is full");
+    if (entry !== undefined)
+      return this.#filter(entry) ? RSP.OKAY : this.#drop(packet, RSP.ERROR, "multicast filter is full");
     const { faults } = this.#context;
     assert(
       !faults.has("vnif.split-header") || packet.slots[0]!.size >= HEADER_SIZE,
       "the header lies in the first slot",
     );
     const frame = this.#copy(packet);
-    if (typeof frame === "string") return drop(RSP.ERROR, frame);
+    if (typeof frame === "string") return this.#drop(packet, RSP.ERROR, frame);
     if ((flags & TXF.csum_blank) !== 0 && !fillChecksum(frame))
-      return drop(RSP.ERROR, "blank checksum of no TCP or UDP");
+      return this.#drop(packet, RSP.ERROR, "blank checksum of no TCP or UDP");
     const gso = extras.length === 0 ? undefined : extras.findLast(({ type }) => type === EXTRA.GSO);
-    const frames = gso === undefined || this.#fits(frame) ? [frame] : segment(frame, gsoOf(gso).size);
-    if (frames === undefined) return drop(RSP.ERROR, "no TCP packet to be segmented, or into too many parts");
-    if (!frames.every((each) => this.#fits(each))) return drop(RSP.DROPPED, "longer than the cable takes");
+    if (this.#fits(frame)) {
+      this.#outgoing.push(withCheckSequence(frame, MIN_FRAME));
+      return RSP.OKAY;
+    }
+    const frames = gso === undefined ? [frame] : segment(frame, gsoOf(gso).size);
+    if (frames === undefined)
+      return this.#drop(packet, RSP.ERROR, "no TCP packet to be segmented, or into too many parts");
+    if (!frames.every((each) => this.#fits(each)))
+      return this.#drop(packet, RSP.DROPPED, "longer than the cable takes");
     for (const each of frames) this.#outgoing.push(withCheckSequence(each, MIN_FRAME));
     return RSP.OKAY;
+  }
+
+  /** The packet is lost; @returns its responses' status */
+  #drop({ size }: Packet, status: number, reason: string): number {
+    this.#context.drop(false, size, reason);
+    return status;
   }
 
   /** The packet's bytes, or why there are none. A slot without bytes is not looked at. */
