@@ -39,9 +39,15 @@ build blkfront pvh_entry $runtime $xen blkfront/*.c
 # shellcheck disable=SC2086
 build netfront-echo pvh_entry $runtime $xen lib/echo.c netfront-echo/*.c
 
+# What drives a NE2000 on any PC.
+nic="lib/exceptions.S lib/descriptors.c lib/multiboot.S lib/options.c lib/program.c lib/interrupts.c lib/pci.c lib/rtl8029.c lib/card.c
+  lib/nic.c"
+
 # shellcheck disable=SC2086
-build ne2000-echo multiboot_entry $runtime lib/exceptions.S lib/descriptors.c lib/multiboot.S lib/options.c lib/echo.c lib/interrupts.c \
-  lib/pci.c ne2000-echo/*.c
+build ne2000-echo multiboot_entry $runtime $nic lib/echo.c ne2000-echo/*.c
+
+# shellcheck disable=SC2086
+build ne2000-bench multiboot_entry $runtime $nic ne2000-bench/*.c
 
 # shellcheck disable=SC2086
 build hvm-interrupts pvh_entry $runtime lib/exceptions.S lib/descriptors.c hvm-interrupts/*.c

@@ -19,24 +19,24 @@ static struct blkif_request_segment indirect_pages[BLKIF_RING_SIZE][PAGE_SIZE / 
 static void on_event(void *context)
 {
     struct vbd *vbd = context;
-    for (;;) {
+    do {
         uint32_t produced = ring_responses(&vbd->ring->sring);
         if (produced - vbd->rsp_cons > vbd->in_flight)
-            panic("%s: the back end answered %u requests, %u were in flight", vbd->name, produced - vbd->rsp_cons, vbd->in_flight);
-        for (; vbd->rsp_cons != produced; vbd->rsp_cons++) {
-            struct blkif_response response = vbd->ring->ring[vbd->rsp_cons % vbd->ring_size].rsp;
-            barrier();
-            if (response.id >= vbd->slot_count || vbd->slots[response.id].state != SLOT_IN_FLIGHT)
-                panic("%s: an answer to a request that nobody made", vbd->name);
+            vbd->shut = "answered more requests than were in flight";
+        for (; vbd->shut == NULL && vbd->rsp_cons != produced; vbd->rsp_cons++) {
+            struct blkif_response response;
+            memcpy(&response, &vbd->ring->ring[vbd->rsp_cons % vbd->ring_size].rsp, sizeof response);
+            if (response.id >= vbd->slot_count || vbd->slots[response.id].state != SLOT_IN_FLIGHT) {
+                vbd->shut = "answered a request that is not in flight";
+                break;
+            }
             struct vbd_slot *slot = &vbd->slots[response.id];
             slot->status = response.status;
             slot->state = SLOT_DONE;
             vbd->in_flight--;
             vbd->done++;
         }
-        if (!ring_final_check(&vbd->ring->sring, vbd->rsp_cons))
-            return;
-    }
+    } while (vbd->shut == NULL && ring_final_check(&vbd->ring->sring, vbd->rsp_cons));
 }
 
 /* What the back end offers of the features wanted, and the slots that there are then. */
@@ -77,21 +77,22 @@ static void publish(struct vbd *vbd)
     xenbus_publish(&vbd->bus, nodes, count);
 }
 
-static void wait_for_backend(const struct vbd *vbd, enum xenbus_state wanted)
+static bool refuse(const struct vbd *vbd, const char *why)
 {
-    if (!xenbus_wait(&vbd->bus, wanted))
-        panic("%s: the back end closes instead of connecting", vbd->name);
+    print("%s: the back end %s\n", vbd->name, why);
+    return false;
 }
 
-void vbd_connect(struct vbd *vbd, uint32_t handle, struct vbd_features wanted)
+bool vbd_connect(struct vbd *vbd, uint32_t handle, struct vbd_features wanted)
 {
     memset(vbd, 0, sizeof *vbd);
     vbd->handle = handle;
     format(vbd->name, sizeof vbd->name, "vbd %u", handle);
     if (!xenbus_open(&vbd->bus, "vbd", handle))
-        panic("%s: no back end", vbd->name);
+        return refuse(vbd, "is not there");
     xenbus_switch(&vbd->bus, XenbusStateInitialising);
-    wait_for_backend(vbd, XenbusStateInitWait);
+    if (!xenbus_wait(&vbd->bus, XenbusStateInitWait))
+        return refuse(vbd, "closes instead of connecting");
 
     char name[16], dev[160];
     format(dev, sizeof dev, "%s/dev", vbd->bus.backend);
@@ -99,15 +100,17 @@ void vbd_connect(struct vbd *vbd, uint32_t handle, struct vbd_features wanted)
         format(vbd->name, sizeof vbd->name, "%s", name);
     negotiate(vbd, wanted);
     publish(vbd);
-    wait_for_backend(vbd, XenbusStateConnected);
+    bool connected = xenbus_wait(&vbd->bus, XenbusStateConnected);
+    uint32_t sector_bytes = xenbus_backend_number(&vbd->bus, "sector-size", SECTOR_BYTES);
+    if (!connected || sector_bytes != SECTOR_BYTES) {
+        vbd_disconnect(vbd);
+        return refuse(vbd, connected ? "has sectors of another size than 512 bytes" : "closes instead of connecting");
+    }
 
     vbd->sectors = xenbus_backend_number(&vbd->bus, "sectors", 0);
     vbd->read_only = xenbus_backend_number(&vbd->bus, "info", 0) & VDISK_READONLY;
     vbd->can_flush = xenbus_backend_number(&vbd->bus, "feature-flush-cache", 0) == 1;
     vbd->can_discard = xenbus_backend_number(&vbd->bus, "feature-discard", 0) == 1;
-    uint32_t sector_bytes = xenbus_backend_number(&vbd->bus, "sector-size", SECTOR_BYTES);
-    if (sector_bytes != SECTOR_BYTES)
-        panic("%s: sectors of %u bytes were not asked for", vbd->name, sector_bytes);
     event_bind(vbd->port, on_event, vbd);
     xenbus_switch(&vbd->bus, XenbusStateConnected);
     print("%s: %u sectors of %u bytes%s, backend state Connected\n", vbd->name, vbd->sectors, sector_bytes,
@@ -115,27 +118,35 @@ void vbd_connect(struct vbd *vbd, uint32_t handle, struct vbd_features wanted)
     if (vbd->features.persistent || vbd->features.indirect || vbd->features.ring_order > 0)
         print("%s: ring of %u slots, %u segments a request%s\n", vbd->name, vbd->ring_size, vbd->slot_pages,
               vbd->features.persistent ? ", persistent grants" : "");
+    return true;
 }
 
-static void end_access(const struct vbd *vbd, grant_ref_t ref, const char *what)
+/* Takes back what a slot has lent; the number of pages that the back end still holds, which stay granted. */
+static uint32_t take_back(const struct vbd *vbd, struct vbd_slot *slot)
 {
-    if (!grant_end_access(ref))
-        panic("%s: the back end closed and still holds %s", vbd->name, what);
+    uint32_t held = 0, count = vbd->features.persistent ? slot->granted : slot->segments;
+    for (uint32_t i = count; i > 0; i--)
+        held += !grant_end_access(slot->refs[i - 1]);
+    slot->granted = slot->segments = 0;
+    return held;
 }
 
 void vbd_disconnect(struct vbd *vbd)
 {
+    uint32_t held = 0;
+    if (vbd->shut != NULL)
+        print("%s: the back end %s: device shut\n", vbd->name, vbd->shut);
     xenbus_close(&vbd->bus);
     event_close(vbd->port);
     for (uint32_t i = 0; i < 1u << vbd->features.ring_order; i++)
-        end_access(vbd, vbd->ring_refs[i], "the ring");
-    for (uint32_t i = 0; i < vbd->slot_count; i++) {
-        struct vbd_slot *slot = &vbd->slots[i];
-        for (; slot->granted > 0; slot->granted--)
-            end_access(vbd, slot->refs[slot->granted - 1], "a page");
+        held += !grant_end_access(vbd->ring_refs[i]);
+    for (struct vbd_slot *slot = vbd->slots; slot < vbd->slots + vbd->slot_count; slot++) {
+        held += take_back(vbd, slot);
         if (slot->indirect_ref != 0)
-            end_access(vbd, slot->indirect_ref, "a page of segments");
+            held += !grant_end_access(slot->indirect_ref);
     }
+    if (held > 0)
+        print("%s: the back end closed and still holds %u pages\n", vbd->name, held);
 }
 
 struct vbd_slot *vbd_take(struct vbd *vbd)
@@ -221,18 +232,31 @@ void vbd_push(struct vbd *vbd)
         event_send(vbd->port);
 }
 
+/* Asleep until a request is answered, looking up when xenstore says that the back end's state has changed; false when the device is shut. */
+static bool wait_for_answer(struct vbd *vbd)
+{
+    for (;;) {
+        sleep_until(vbd->done > 0 || vbd->shut != NULL || xs_pending());
+        if (vbd->shut != NULL || vbd->done > 0)
+            return vbd->shut == NULL;
+        xs_wait(XENBUS_TOKEN);
+        if (xenbus_backend_state(&vbd->bus) != XenbusStateConnected)
+            vbd->shut = "closes with requests in flight";
+    }
+}
+
 struct vbd_slot *vbd_wait(struct vbd *vbd)
 {
-    sleep_until(vbd->done > 0);
-    for (struct vbd_slot *slot = vbd->slots; slot < vbd->slots + vbd->slot_count; slot++) {
-        if (slot->state != SLOT_DONE)
-            continue;
-        for (; !vbd->features.persistent && slot->segments > 0; slot->segments--)
-            if (!grant_end_access(slot->refs[slot->segments - 1]))
-                panic("%s: the back end answered and still holds a page", vbd->name);
-        return slot;
+    if (!wait_for_answer(vbd))
+        return NULL;
+    struct vbd_slot *slot = vbd->slots;
+    while (slot->state != SLOT_DONE) /* there is one: `done` counts them */
+        slot++;
+    if (!vbd->features.persistent && take_back(vbd, slot) > 0) {
+        vbd->shut = "answered a request and still holds its pages";
+        return NULL;
     }
-    panic("%s: an answered request went missing", vbd->name);
+    return slot;
 }
 
 void vbd_release(struct vbd *vbd, struct vbd_slot *slot)

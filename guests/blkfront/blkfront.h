@@ -63,14 +63,15 @@ struct vbd {
     uint32_t req_prod_pvt, rsp_cons;
     volatile uint32_t in_flight, done; /* requests the back end has; requests answered and not yet looked at */
     uint32_t most_in_flight;
+    const char *volatile shut; /* what the back end did that it must not: nothing that it writes is looked at any more */
     struct vbd_slot slots[VBD_SLOTS];
 };
 
 /*
- * Connects the device whose frontend directory is `device/vbd/<handle>`, with those of the wanted features that the back end offers; panics when
- * the back end does not come along.
+ * Connects the device whose frontend directory is `device/vbd/<handle>`, with those of the wanted features that the back end offers; false, with the
+ * reason on the console, when the back end does not come along.
  */
-void vbd_connect(struct vbd *vbd, uint32_t handle, struct vbd_features wanted);
+bool vbd_connect(struct vbd *vbd, uint32_t handle, struct vbd_features wanted);
 
 /* Closes the device on both sides and takes ring and event channel back. */
 void vbd_disconnect(struct vbd *vbd);
@@ -85,7 +86,10 @@ void vbd_send(struct vbd *vbd, struct vbd_slot *slot);
 /* Shows the back end what vbd_send has put there, and notifies it if it asked for that. */
 void vbd_push(struct vbd *vbd);
 
-/* An answered slot, asleep until there is one; only while requests are in flight or answered. */
+/*
+ * An answered slot, asleep until there is one; only while requests are in flight or answered. NULL when the device is shut, because the back end
+ * broke the rules or closes: vbd_disconnect says so on the console, and what is in flight has failed.
+ */
 struct vbd_slot *vbd_wait(struct vbd *vbd);
 
 /* Gives the slot back. */

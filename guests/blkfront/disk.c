@@ -123,6 +123,8 @@ static struct transfer transfer(uint8_t operation, uint32_t first, uint32_t coun
         }
         vbd_push(&vbd);
         slot = vbd_wait(&vbd);
+        if (slot == NULL)
+            return done;
         if (!settle(slot, &done))
             continue;
         if (operation == BLKIF_OP_READ)
@@ -143,6 +145,8 @@ static struct transfer transfer(uint8_t operation, uint32_t first, uint32_t coun
 static uint32_t single(uint8_t operation, uint32_t sector, uint32_t sectors, void *data)
 {
     struct transfer done = { 0, 0, 0 };
+    if (vbd.shut != NULL)
+        return 0;
     struct vbd_slot *slot = vbd_take(&vbd);
     slot->operation = operation;
     slot->sector = sector;
@@ -151,9 +155,11 @@ static uint32_t single(uint8_t operation, uint32_t sector, uint32_t sectors, voi
         memcpy(vbd_data(&vbd, slot), data, SECTOR_BYTES);
     vbd_send(&vbd, slot);
     vbd_push(&vbd);
-    do
+    do {
         slot = vbd_wait(&vbd);
-    while (!settle(slot, &done));
+        if (slot == NULL)
+            return done.errors;
+    } while (!settle(slot, &done));
     if (operation == BLKIF_OP_READ)
         memcpy(data, vbd_data(&vbd, slot), SECTOR_BYTES);
     vbd_release(&vbd, slot);
@@ -176,11 +182,15 @@ static void exercise_writable(uint32_t sectors, uint32_t seed)
 {
     print("%s: formatting with seed %u\n", vbd.name, seed);
     struct transfer written = transfer(BLKIF_OP_WRITE, 1, sectors, true, seed);
+    if (vbd.shut != NULL)
+        return;
     report("wrote", sectors, &written);
     struct superblock super = { SUPERBLOCK_MAGIC, seed, sectors, crc32(0, checksums, sectors * sizeof checksums[0]), { 0 } }, found;
     uint32_t errors = written.errors + flush();
     errors += single(BLKIF_OP_WRITE, 0, 1, &super);
     errors += flush();
+    if (vbd.shut != NULL)
+        return;
     print("%s: superblock written%s\n", vbd.name, vbd.can_flush ? " between two flushes" : "");
     uint32_t free_sectors = vbd.sectors - 1 - sectors;
     if (vbd.can_discard && free_sectors > 0) {
@@ -190,10 +200,14 @@ static void exercise_writable(uint32_t sectors, uint32_t seed)
     }
 
     errors += single(BLKIF_OP_READ, 0, 1, &found);
+    if (vbd.shut != NULL)
+        return;
     if (memcmp(&found, &super, sizeof super) != 0)
         panic("%s: the superblock read is not the one written", vbd.name);
     memset(checksums, 0, sizeof checksums);
     struct transfer read = transfer(BLKIF_OP_READ, 1, found.sectors, true, found.seed);
+    if (vbd.shut != NULL)
+        return;
     report("read", found.sectors, &read);
     errors += read.errors;
     uint32_t checksum = crc32(0, checksums, found.sectors * sizeof checksums[0]);
@@ -207,6 +221,8 @@ static void exercise_writable(uint32_t sectors, uint32_t seed)
 static void exercise_read_only(uint32_t sectors)
 {
     struct transfer read = transfer(BLKIF_OP_READ, 0, sectors, false, DEFAULT_SEED);
+    if (vbd.shut != NULL)
+        return;
     report("read", sectors, &read);
     if (read.errors > 0)
         print("%s: survived %u disk errors\n", vbd.name, read.errors);
@@ -262,7 +278,8 @@ void disk_mode(void)
     if (disks == 0)
         print("no disks\n");
     for (uint32_t i = 0; i < disks; i++) {
-        vbd_connect(&vbd, handles[i], features);
+        if (!vbd_connect(&vbd, handles[i], features))
+            continue;
         uint32_t room = vbd.read_only ? vbd.sectors : vbd.sectors - 1, sectors = wanted < SECTORS_MAX ? wanted : SECTORS_MAX;
         if (sectors > room)
             sectors = room;

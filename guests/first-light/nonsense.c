@@ -145,6 +145,8 @@ static bool try_request(const char *what, uint8_t operation, void (*spoil)(struc
         return false;
     }
     slot = vbd_wait(&vbd);
+    if (slot == NULL)
+        return false;
     print("  %s: status %d\n", what, slot->status);
     vbd_release(&vbd, slot);
     return true;
@@ -157,7 +159,8 @@ static void ring(void)
         print("no disk to send nonsense to\n");
         return;
     }
-    vbd_connect(&vbd, handles[0], (struct vbd_features){ false, false, 0 });
+    if (!vbd_connect(&vbd, handles[0], (struct vbd_features){ false, false, 0 }))
+        return;
     print("%s, requests:\n", vbd.name);
     for (uint32_t i = 0; i < sizeof requests / sizeof requests[0]; i++)
         if (!try_request(requests[i].what, requests[i].operation, requests[i].spoil))

@@ -43,12 +43,6 @@ uint32_t number_option(const char *name, uint32_t otherwise)
     return value;
 }
 
-bool option_is(const char *name, const char *value)
-{
-    const char *text = option_text(name);
-    return text != NULL && text_starts_with(text, value) && option_ends(text + strlen(value));
-}
-
 static enum callback callback_option(void)
 {
     static const char *const names[] = { "vector", "gsi", "intx" };

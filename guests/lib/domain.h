@@ -16,9 +16,6 @@ void domain_start(const char *program, const struct hvm_start_info *start);
 /* The value of a number option `name=N` on the command line, else `otherwise`. */
 uint32_t number_option(const char *name, uint32_t otherwise);
 
-/* True when the command line holds `name=value`. */
-bool option_is(const char *name, const char *value);
-
 /* Says why and ends the domain as crashed. */
 void panic(const char *pattern, ...) __attribute__((format(printf, 1, 2), noreturn));
 

@@ -52,6 +52,12 @@ bool option_ends(const char *at)
     return *at == 0 || *at == ' ';
 }
 
+bool option_is(const char *name, const char *value)
+{
+    const char *text = option_text(name);
+    return text != NULL && text_starts_with(text, value) && option_ends(text + strlen(value));
+}
+
 bool option_number(const char *name, uint32_t *value)
 {
     const char *text = option_text(name);

@@ -17,6 +17,9 @@ const char *options_line(void);
 /* The text behind NAME=, up to the end of the command line; NULL when the option is not given. */
 const char *option_text(const char *name);
 
+/* True when the command line holds `name=value`. */
+bool option_is(const char *name, const char *value);
+
 /* A number option; false when it is given and its value is not a number. Without the option *value stays. */
 bool option_number(const char *name, uint32_t *value);
 

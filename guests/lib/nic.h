@@ -46,13 +46,17 @@ void nic_interrupt(void);
 /* True once for any number of interrupts, and at first; interrupts must be off. */
 bool nic_needs_service(void);
 
+/* The same without an interrupt, for frames to send when none is on its way that would end with one. */
+void nic_wake(void);
+
 /*
- * Hands all received frames to `take`, sends what can be sent, recovers from what went wrong, and opens the card's interrupt mask. False
- * when the card had to be reset so often that it cannot be working.
+ * Hands all received frames to `take`, sends what can be sent, recovers from what went wrong, and opens the card's interrupt mask. Only
+ * after nic_needs_service has said so: with the mask open an interrupt could come between any two accesses. False when the card had to be
+ * reset so often that it cannot be working.
  */
 bool nic_service(nic_frame_handler *take);
 
-/* Room for FRAME_MAX bytes of the next frame to send, to be called from `take` only; NULL when the queue is full. */
+/* Room for FRAME_MAX bytes of the next frame to send, to be called from `take` or between services; NULL when the queue is full. */
 uint8_t *nic_next_frame(void);
 
 /* Queues what was written there; up to FRAME_MIN bytes it is filled up with zeros. */

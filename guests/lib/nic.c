@@ -1,9 +1,9 @@
 #include "nic.h"
 
-#include "../lib/interrupts.h"
-#include "../lib/text.h"
-#include "../lib/x86.h"
 #include "dp8390.h"
+#include "interrupts.h"
+#include "text.h"
+#include "x86.h"
 
 /* Packet memory: two transmit buffers, so that one can be filled while the other is sent; the rest is the receive ring. */
 #define TRANSMIT_BUFFERS 2u
@@ -322,6 +322,12 @@ bool nic_needs_service(void)
     bool yes = interrupted;
     interrupted = false;
     return yes;
+}
+
+void nic_wake(void)
+{
+    out(IMR, 0);
+    interrupted = true;
 }
 
 void nic_read_tallies(void)

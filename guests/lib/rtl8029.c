@@ -1,6 +1,6 @@
 #include "rtl8029.h"
 
-#include "../lib/pci.h"
+#include "pci.h"
 
 /* Configuration space, PCI 2.1 section 6.1 */
 #define COMMAND 0x04
