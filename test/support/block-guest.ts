@@ -326,3 +326,16 @@ export class BlockFront {
 }
 
 const INDICES = { req_prod: 0, req_event: 4, rsp_prod: 8, rsp_event: 12 } as const;
+
+/** A front end that is connected to a back end. */
+export function connected(protocol?: ProtocolName, options?: BlockOptions, ring?: RingShape): BlockFront {
+  return new BlockFront(new BlockMachine(options), protocol, ring).connect();
+}
+
+/** Pages of the guest that the control domain has mapped. */
+export function mappings({ machine }: BlockFront): number {
+  return machine.xen.hypervisor.serviceDomain(0).save().mappings.entries.length;
+}
+
+/** The store's ring, the console and a block ring of one page. */
+export const IDLE_MAPPINGS = 3;

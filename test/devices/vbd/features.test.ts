@@ -8,8 +8,9 @@ import {
   BlockFront,
   BlockMachine,
   type BlockOptions,
+  connected,
+  mappings,
   numbered,
-  type RingShape,
   type SegmentWords,
 } from "../../support/block-guest.ts";
 
@@ -24,9 +25,6 @@ const ERROR = -1;
 const EOPNOTSUPP = -2;
 const LAYOUTS = ["x86_32-abi", "x86_64-abi"] as const;
 
-const connected = (protocol: (typeof LAYOUTS)[number], options?: BlockOptions, ring?: RingShape) =>
-  new BlockFront(new BlockMachine(options), protocol, ring).connect();
-const mappings = ({ machine }: BlockFront) => machine.xen.hypervisor.serviceDomain(0).save().mappings.entries.length;
 const node = ({ machine }: BlockFront, name: string) => machine.xen.xenstore.client().read(`${BACK}/${name}`);
 const close = (front: BlockFront) => {
   for (const state of [5, 6]) front.write("state", state);
