@@ -47,14 +47,20 @@ function traffic(run: Run, side: number): readonly Wanted[] {
   return requests.map(wanted);
 }
 
-function inC(seed: number, sectors: number): Run {
+function inC(seed: number, sectors: number, persistent: boolean): Run {
   return record({
     name: "c",
     why: "A test's.",
     images: { guest: { build: () => guest } },
     machine: {
       domains: [
-        { name: "guest", kernel: "guest", commandLine: `seed=${seed} sectors=${sectors}`, memoryMiB: 16, disks },
+        {
+          name: "guest",
+          kernel: "guest",
+          commandLine: `seed=${seed} sectors=${sectors}${persistent ? " features=persistent" : ""}`,
+          memoryMiB: 16,
+          disks,
+        },
       ],
     },
     expect: {},
@@ -62,7 +68,7 @@ function inC(seed: number, sectors: number): Run {
 }
 
 /** Submits the requests in their order, as many at once as the ring holds; another operation waits until those before are done. */
-function submitter(kernel: ModelKernel, requests: readonly Wanted[]) {
+function submitter(kernel: ModelKernel, requests: readonly Wanted[], persistent: boolean) {
   let next = 0;
   const feed = (): void => {
     for (; next < requests.length && disk.pending < DEPTH; next++) {
@@ -78,7 +84,7 @@ function submitter(kernel: ModelKernel, requests: readonly Wanted[]) {
   };
   const disk = new Blkfront(
     kernel,
-    { device: XVDA },
+    { device: XVDA, persistent },
     {
       ready: feed,
       done: (_tag, status) => {
@@ -97,13 +103,13 @@ function submitter(kernel: ModelKernel, requests: readonly Wanted[]) {
   };
 }
 
-function inTypeScript(requests: readonly Wanted[]): Run {
+function inTypeScript(requests: readonly Wanted[], persistent: boolean): Run {
   const scenario: Scenario = defineScenario({
     name: "model",
     why: "A test's.",
     images: {},
     machine: { domains: [], models: [{ name: "model", program: "submitter", pages: 512, disks }] },
-    programs: { submitter: (kernel) => submitter(kernel, requests) },
+    programs: { submitter: (kernel) => submitter(kernel, requests, persistent) },
     expect: { "it ends": () => true },
   });
   return record(scenario).run;
@@ -111,13 +117,17 @@ function inTypeScript(requests: readonly Wanted[]): Run {
 
 test("the front ends in C and in TypeScript put the same requests in the same slots, and are answered alike", () => {
   fc.assert(
-    fc.property(fc.nat(2 ** 31), fc.integer({ min: 1, max: 300 }), (seed, sectors) => {
-      const c = inC(seed, sectors);
+    fc.property(fc.nat(2 ** 31), fc.integer({ min: 1, max: 300 }), fc.boolean(), (seed, sectors, persistent) => {
+      const c = inC(seed, sectors, persistent);
       const published = traffic(c, 0);
       expect(published.length).toBeGreaterThan(2);
-      const model = inTypeScript(published);
+      const model = inTypeScript(published, persistent);
       expect(model.ended("model")).toBe("poweroff");
       for (const run of [c, model]) expect([traffic(run, 0), traffic(run, 1)]).toEqual([published, published]);
+      for (const run of persistent ? [c, model] : []) {
+        const mapped = run.events("grant-map").map(({ ref }) => ref);
+        expect(new Set(mapped).size).toBe(mapped.length);
+      }
       const answers = (run: Run, side: number) => {
         const responses = run.events("blkif-response").filter((event) => event.side === side);
         return responses.map(({ operation, status }) => [operation, status]).sort();
