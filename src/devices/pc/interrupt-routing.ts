@@ -11,7 +11,7 @@ import { ROUTABLE } from "./piix3.ts";
 
 const ISA_IRQS = 16;
 /** As many as Xen's I/O APIC has inputs (VIOAPIC_NUM_PINS): 16 for ISA, 32 for PCI. */
-export const GSI_COUNT = 48;
+const GSI_COUNT = 48;
 const FIRST_PCI_GSI = 16;
 const PCI_GSIS = GSI_COUNT - FIRST_PCI_GSI;
 /** The PIT's interrupt arrives at the I/O APIC's input 2 (MultiProcessor Specification 1.4, section 5.1). */
