@@ -2,8 +2,7 @@
 // the machine, which ends it. In ringback time is virtual and no wait costs any; the others wait in real time.
 
 import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import { LEASED, packaged, v86 } from "./files.ts";
+import { LEASED, packaged, program, v86 } from "./files.ts";
 import { isInstalled, runProcess, table } from "./measure.ts";
 
 const COMMAND_LINE = "ifconf -c dhcp net0 && reboot";
@@ -17,8 +16,6 @@ interface Peer {
   /** Whether it shows its screen, so that the lease can be seen to be there; QEMU ends on the reset, which follows only a lease. */
   readonly shows: boolean;
 }
-
-const program = (name: string): string => fileURLToPath(new URL(`./${name}.js`, import.meta.url));
 
 const PEERS: readonly Peer[] = [
   { name: "ringback", command: process.execPath, args: [program("run-boot"), "plain", COMMAND_LINE], shows: true },

@@ -26,6 +26,9 @@ export const packaged = {
 /** What iPXE shows once it has a lease. */
 export const LEASED = /^Configuring \[dhcp\] .*\.\.\. ok/;
 
+/** A program of the benchmarks, compiled. */
+export const program = (name: string): string => join(here, `${name}.js`);
+
 export function guestPath(name: string): string {
   return join(root, "guests", "images", `${name}.elf`);
 }

@@ -6,8 +6,7 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { guestPath, v86 } from "./files.ts";
+import { guestPath, program, v86 } from "./files.ts";
 import { isInstalled, median, runProcess, table, verdict } from "./measure.ts";
 
 const GUESTS = ["alu", "mem", "mixed"] as const;
@@ -21,8 +20,6 @@ interface Peer {
   readonly command: string;
   readonly args: (image: string, commandLine: string) => readonly string[];
 }
-
-const program = (name: string): string => fileURLToPath(new URL(`./${name}.js`, import.meta.url));
 
 const ringback = (mode: "plain" | "record"): Peer["args"] => {
   return (image, commandLine) => [program("run-ringback"), image, mode, commandLine];

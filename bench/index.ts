@@ -69,8 +69,7 @@ export async function runBenchmarks({ print, progress }: BenchmarkOptions): Prom
   progress("port I/O of a PC board");
   print(`\n${ioRates()}`);
 
-  progress("frames through the NE2000");
-  print(`\n${frameRates()}`);
+  print(`\n${frameRates((line) => progress(`frames through the NE2000 in ${line}`))}`);
 
   const models = modelCosts((line) => progress(`model domains: ${line}`));
   print(`\n${models.table}`);

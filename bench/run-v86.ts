@@ -27,6 +27,8 @@ const emulator = new V86({
   memory_size: 64 * 2 ** 20,
   vga_memory_size: 2 ** 20,
   disable_jit: mode === "interpreter",
+  // For ne2000-bench; no cable is plugged in.
+  net_device: { type: "ne2k" },
   disable_speaker: true,
   log_level: 0,
   autostart: true,
