@@ -1,5 +1,5 @@
 import { defineScenario, NS_PER_MS, NS_PER_SECOND, type Run } from "../src/index.ts";
-import { fared, station } from "./two-guests-one-lan.ts";
+import { fared, heldGrants, station } from "./two-guests-one-lan.ts";
 
 const NEIGHBOUR = { ip: "10.0.0.5", address: "00:16:3e:00:00:05" } as const;
 const VICTIM = { ip: "10.0.0.6", address: "00:16:3e:00:00:06" } as const;
@@ -108,14 +108,4 @@ function inFlight(run: Run, domain: number): number {
     (kind) => run.events(kind).filter((event) => event.domain === domain && event.side === BACK).length,
   );
   return (requests ?? 0) - (responses ?? 0);
-}
-
-/** Whose grants are mapped at the end, one entry each; undefined when an unmap failed or was of nothing. */
-function heldGrants(run: Run): readonly number[] | undefined {
-  const owners = new Map<number, number>();
-  for (const event of run.allEvents()) {
-    if (event.kind === "grant-map" && event.status === 0) owners.set(event.handle, event.owner);
-    if (event.kind === "grant-unmap" && (event.status !== 0 || !owners.delete(event.handle))) return undefined;
-  }
-  return [...owners.values()];
 }

@@ -33,6 +33,10 @@ const XVDA = 51712;
 const DEPTH = 16;
 /** Of one request. */
 const SECTORS = 3;
+/** Both are let go of before the guest ends or suspends itself. */
+const DEVICES = 2;
+/** sched.h. */
+const SHUTDOWN_SUSPEND = 2;
 const IDENTIFIER = 0x4c41;
 const EXIT_PORT = 7;
 const BROADCAST = "ff:ff:ff:ff:ff:ff";
@@ -63,6 +67,9 @@ interface StationState {
   answers: number[];
   wrongAnswers: number;
   left: boolean;
+  suspending: boolean;
+  /** Devices that have closed. */
+  closed: number;
 }
 
 /**
@@ -80,6 +87,8 @@ export function station(kernel: ModelKernel, parameters: ProgramParameters): Mod
   let answers: number[] = [];
   let wrongAnswers = 0;
   let left = false;
+  let suspending = false;
+  let closed = 0;
   const say = (text: string) => kernel.console.write(`${text}\n`);
 
   const disk: Blkfront = new Blkfront(
@@ -97,12 +106,15 @@ export function station(kernel: ModelKernel, parameters: ProgramParameters): Mod
     },
   );
   const feed = (): void => {
-    for (; next + SECTORS <= disk.sectors && disk.pending < DEPTH; next += SECTORS) {
-      if (reading) disk.submit(next, "read", next, SECTORS);
-      else disk.submit(next, "write", next, SECTORS, diskData(next, SECTORS));
+    while (next + SECTORS <= disk.sectors && disk.pending < DEPTH) {
+      const taken = reading
+        ? disk.submit(next, "read", next, SECTORS)
+        : disk.submit(next, "write", next, SECTORS, diskData(next, SECTORS));
+      if (!taken) break;
+      next += SECTORS;
     }
     disk.push();
-    if (disk.pending > 0) return;
+    if (disk.pending > 0 || next + SECTORS <= disk.sectors) return;
     if (reading && sectors > 0) say(`disk: ${done} requests, ${wrong} wrong, ${failed} failed`);
     else if (disk.connected && failed === 0) {
       reading = !reading;
@@ -151,14 +163,14 @@ export function station(kernel: ModelKernel, parameters: ProgramParameters): Mod
   };
   const answer = ({ identifier, sequence, data }: Echo): void => {
     const isRight = sequence < sent && same(data, pingData(sequence));
-    if (isRight && identifier === IDENTIFIER) answers[sequence] = (answers[sequence] ?? 0) + 1;
+    if (isRight && identifier === IDENTIFIER) answers[sequence]!++;
     else wrongAnswers++;
     if (sequence === pings - 1)
       say(`pings: ${sent}, ${answers.filter((count) => count === 1).length} answered once, ${wrongAnswers} wrong`);
   };
   const again = kernel.alarm("ping", () => ping());
   const ping = (): void => {
-    if (!net.connected || (pings > 0 && sent >= pings)) return;
+    if (!net.connected || left || (pings > 0 && sent >= pings)) return;
     if (peerAddress === "") {
       const request = { operation: "request", senderAddress: net.address ?? "", senderIp: ip } as const;
       const target = { targetAddress: "00:00:00:00:00:00", targetIp: peer };
@@ -167,6 +179,7 @@ export function station(kernel: ModelKernel, parameters: ProgramParameters): Mod
       return;
     }
     const sequence = sent++ & 0xffff;
+    answers[sequence] = 0;
     sendEcho(peerAddress, peer, { type: ECHO_REQUEST, identifier: IDENTIFIER, sequence, data: pingData(sequence) });
     again.set(kernel.clock.now + intervalNs);
   };
@@ -178,7 +191,16 @@ export function station(kernel: ModelKernel, parameters: ProgramParameters): Mod
     disk.disconnect();
   };
   const end = (): void => {
-    if (!net.connected && !disk.connected) kernel.shutdown();
+    if (++closed < DEVICES) return;
+    if (suspending) kernel.shutdown(SHUTDOWN_SUSPEND);
+    else kernel.shutdown();
+  };
+  /** The toolstack asks for something: to suspend, here (docs/misc/xenstore-paths.pandoc). */
+  const asked = (): void => {
+    if (kernel.store.read("control/shutdown") !== "suspend") return;
+    kernel.store.write("control/shutdown", "");
+    suspending = true;
+    leave();
   };
   const limit = kernel.alarm("limit", () => {
     if (parameters.exit !== true) {
@@ -189,24 +211,58 @@ export function station(kernel: ModelKernel, parameters: ProgramParameters): Mod
     const payload = new TextEncoder().encode("exit");
     send(peerAddress, ETHER_TYPE.IPV4, encodeIpv4(encodeUdp({ ...datagram, payload })));
   });
+  const begin = (): void => {
+    kernel.store.watch("control/shutdown", "shutdown", asked);
+    net.start();
+    disk.start();
+    limit.set(number("untilNs"));
+  };
   return {
-    start() {
-      net.start();
-      disk.start();
-      limit.set(number("untilNs"));
+    start: begin,
+    /** On another host: connects, and asks again for what had no answer. */
+    resume() {
+      [left, suspending, closed] = [false, false, 0];
+      const unanswered = answers.indexOf(0);
+      sent = unanswered < 0 ? answers.length : unanswered;
+      say(`resumed as domain ${kernel.domid}, with ${sent} pings answered and ${done} requests done`);
+      begin();
     },
     save: () => ({
       disk: disk.save(),
       net: net.save(),
-      ...{ reading, next, done, wrong, failed, peerAddress, sent, answers: [...answers], wrongAnswers, left },
+      ...{
+        reading,
+        next,
+        done,
+        wrong,
+        failed,
+        peerAddress,
+        sent,
+        answers: [...answers],
+        wrongAnswers,
+        left,
+        suspending,
+        closed,
+      },
     }),
     load(state) {
       disk.load(state.disk);
       net.load(state.net);
-      ({ reading, next, done, wrong, failed, peerAddress, sent, wrongAnswers, left } = state);
+      kernel.store.adoptWatch("shutdown", asked);
+      ({ reading, next, done, wrong, failed, peerAddress, sent, wrongAnswers, left, suspending, closed } = state);
       answers = [...state.answers];
     },
   };
+}
+
+/** Whose grants are mapped at the end, one entry each; undefined when an unmap failed or was of nothing. */
+export function heldGrants(run: Run): readonly number[] | undefined {
+  const owners = new Map<number, number>();
+  for (const event of run.allEvents()) {
+    if (event.kind === "grant-map" && event.status === 0) owners.set(event.handle, event.owner);
+    if (event.kind === "grant-unmap" && (event.status !== 0 || !owners.delete(event.handle))) return undefined;
+  }
+  return [...owners.values()];
 }
 
 /** What a station has said of its disk and of its pings; both are at their best. */

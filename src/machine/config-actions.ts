@@ -18,15 +18,18 @@ export interface DiskAction extends Moment {
   readonly sectors?: number;
 }
 
-/** The domain is taken away, whatever it is doing (xl destroy). */
+/**
+ * The domain is taken away, whatever it is doing (xl destroy); or it is asked to suspend itself, saved, and goes on as another domain, under a
+ * number of its own, with the same disks and interfaces (xl migrate). Model domains can be migrated.
+ */
 export interface DomainAction extends Moment {
-  readonly action: "destroy";
+  readonly action: "destroy" | "migrate";
 }
 
 export type MachineAction = DiskAction | DomainAction;
 
 const DISK_ACTIONS: readonly string[] = ["attach", "detach", "remove", "resize"];
-const DOMAIN_ACTIONS: readonly string[] = ["destroy"];
+const DOMAIN_ACTIONS: readonly string[] = ["destroy", "migrate"];
 
 export const isDiskAction = (action: MachineAction): action is DiskAction => DISK_ACTIONS.includes(action.action);
 
@@ -37,6 +40,7 @@ export const isDiskAction = (action: MachineAction): action is DiskAction => DIS
 export function checkActions(
   actions: readonly MachineAction[],
   disksOf: (domain: string) => readonly DiskConfig[] | undefined,
+  isModel: (domain: string) => boolean,
 ): void {
   for (const [index, action] of actions.entries()) {
     const place = `action ${index}`;
@@ -47,6 +51,7 @@ export function checkActions(
     if (isDiskAction(action)) checkDiskAction(action, disks ?? [], place);
     else {
       check(disks !== undefined, place, "of one of the domains");
+      check(action.action !== "migrate" || isModel(domain), place, "of a model domain if it is to migrate");
       check(!("disk" in action) && !("sectors" in action), place, "of a whole domain, without a disk");
     }
     check((atNs === undefined) !== (after === undefined), place, "either at a time or after a text");

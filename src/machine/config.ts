@@ -226,10 +226,11 @@ export function completeConfig(config: MachineConfig): FullMachineConfig {
     checkVifs(vifs, where);
   }
   const all = [...full.domains, ...full.models];
-  checkActions(full.actions, (name) => {
+  const disksOf = (name: string) => {
     const domain = all.find((other) => other.name === name);
     return domain && (domain.disks ?? []);
-  });
+  };
+  checkActions(full.actions, disksOf, (name) => full.models.some((model) => model.name === name));
   for (const fault of full.faults) {
     check(Object.hasOwn(FAULT_SWITCHES, fault), "faults", `of ${Object.keys(FAULT_SWITCHES).join(", ")}`);
   }

@@ -32,6 +32,8 @@ export interface DisksParts {
 
 interface Attached {
   readonly plain: OverlayDisk;
+  /** The same with its faults. */
+  readonly disk: Disk;
   readonly vbd: Vbd;
 }
 
@@ -43,17 +45,16 @@ export class Disks {
     this.#parts = parts;
   }
 
-  /** Makes a domain's disk, and attaches it unless that is an action's. */
+  /** Makes a domain's disk, and attaches it unless that is an action's. A domain that has migrated finds the disk that it had. */
   add(domain: string, domid: number, config: DiskConfig): void {
     const { hypervisor, xenstore, random, snapshots, faults } = this.#parts;
     const name = `${domid}/${config.device}`;
-    const plain = this.#overlay(config);
-    snapshots.register(`disk ${name}`, 2, plain, () => plain.digest());
+    const { plain, disk } = this.#disks.get(diskKey(domain, config.device)) ?? this.#make(name, config);
     const isCd = config.type === "cdrom";
     const vbd = new Vbd(hypervisor.backendHost(xenstore.client()), {
       frontDomid: domid,
       device: config.device,
-      disk: this.#faulty(name, plain, config),
+      disk,
       features: { ...DEFAULT_FEATURES, ...config.features, cdrom: isCd, readOnly: isCd || config.readOnly === true },
       service: config.service ?? SOLID_STATE,
       random: random.stream(`disk service ${name}`),
@@ -61,8 +62,14 @@ export class Disks {
       faults: new Set(faults as readonly VbdFault[]),
     });
     snapshots.register(`vbd ${name}`, 2, vbd);
-    this.#disks.set(diskKey(domain, config.device), { plain, vbd });
+    this.#disks.set(diskKey(domain, config.device), { plain, disk, vbd });
     if (config.attached !== false) vbd.plug();
+  }
+
+  #make(name: string, config: DiskConfig): Omit<Attached, "vbd"> {
+    const plain = this.#overlay(config);
+    this.#parts.snapshots.register(`disk ${name}`, 2, plain, () => plain.digest());
+    return { plain, disk: this.#faulty(name, plain, config) };
   }
 
   #overlay({ image, sectors }: DiskConfig): OverlayDisk {

@@ -13,13 +13,15 @@ import type { Hypervisor } from "../xen/hypervisor.ts";
 import type { XenstoreDaemon } from "../xen/xenstore/daemon.ts";
 import type { DomainConfig, FullMachineConfig, ModelConfig } from "./config.ts";
 import type { Images } from "./images.ts";
+import { livesOf } from "./migration.ts";
 import { cardName } from "./pc.ts";
 
 /** A back end's cable to the switch: the bridge of a control domain is not what limits its guests. */
 const VIF_LINK: LinkOptions = { bitsPerSecond: 1_000_000_000, latencyNs: 500, fullDuplex: true };
 
 /** What an interface is called: its random stream and its station have this name. */
-const vifName = ({ name }: { readonly name: string }, device: number): string => `${name} vif${device}`;
+const vifName = ({ name }: { readonly name: string }, device: number, life = ""): string =>
+  `${name} vif${device}${life}`;
 
 export interface LanParts {
   readonly config: FullMachineConfig;
@@ -44,11 +46,11 @@ export class Lan {
     snapshots.register("network", 1, this.network);
   }
 
-  /** Gives a domain its virtual interfaces. */
-  plug(domid: number, domain: DomainConfig | ModelConfig): void {
+  /** Gives a domain its virtual interfaces; one that has migrated is on the cables of the host where it is. */
+  plug(domid: number, domain: DomainConfig | ModelConfig, life: string): void {
     const { config, hypervisor, random, snapshots, xenstore } = this.#parts;
     for (const [device, { address, rate }] of (domain.vifs ?? []).entries()) {
-      const name = vifName(domain, device);
+      const name = vifName(domain, device, life);
       const vif = new Vif(hypervisor.backendHost(xenstore.client()), {
         frontDomid: domid,
         device,
@@ -71,7 +73,9 @@ function networkOf({ config, images }: LanParts): NetworkConfig {
     (domain.board?.nics ?? []).map((nic, index) => [cardName(domain, index), nic.link ?? {}] as const),
   );
   const vifs = [...domains, ...models].flatMap((domain) =>
-    (domain.vifs ?? []).map(({ link }, index) => [vifName(domain, index), { ...VIF_LINK, ...link }] as const),
+    livesOf(config, domain.name).flatMap((life) =>
+      (domain.vifs ?? []).map(({ link }, index) => [vifName(domain, index, life), { ...VIF_LINK, ...link }] as const),
+    ),
   );
   const { hosts = [], peers = [] } = network;
   return {

@@ -18,7 +18,7 @@ import { XenHypervisor } from "../xen/xen.ts";
 import { Actions } from "./actions.ts";
 import { type FullMachineConfig, modelsMiB } from "./config.ts";
 import type { Images } from "./images.ts";
-import { Toolstack } from "./toolstack.ts";
+import { type DomainChange, Toolstack } from "./toolstack.ts";
 import { type MachineView, viewOf } from "./view.ts";
 
 /** Host-physical memory besides the guests' own: the hypervisor's tables, shared pages, VMCS regions. */
@@ -33,7 +33,7 @@ export interface MachineState {
   parts: Snapshot;
   steps: number;
   reason: string;
-  destroyed: string[];
+  changes: DomainChange[];
   consoles: { domid: number; text: string }[];
 }
 
@@ -147,7 +147,8 @@ export class Machine implements Snapshotable<MachineState> {
 
   /** Everything that a domain has written on its console, as Latin-1 text. */
   console(domain: string): string {
-    return this.#console.get(this.#toolstack.domain(domain).domid) ?? "";
+    const lives = this.#toolstack.domids(domain);
+    return lives.map((domid) => this.#console.get(domid) ?? "").join("");
   }
 
   /** Everything that a domain's board has sent out of a UART, 0 for COM1, as Latin-1 text; empty without a board. */
@@ -260,16 +261,16 @@ export class Machine implements Snapshotable<MachineState> {
       parts: this.#snapshots.save(),
       steps: this.#steps,
       reason: this.#reason,
-      destroyed: [...this.#toolstack.destroyed],
+      changes: this.#toolstack.changes.map((change) => ({ ...change })),
       consoles: Array.from(this.#console, ([domid, text]) => ({ domid, text })),
     };
   }
 
   /** @throws InputError when the state is of another machine; the machine must not be used then */
   load(state: MachineState): void {
-    // What the domains are is no state of a part: this machine becomes one that has lost the same ones.
+    // What domains there are is no state of a part: the same happens to this machine's as did to the snapshot's.
     this.#muted = true;
-    for (const name of state.destroyed) this.#toolstack.destroy(name);
+    this.#toolstack.reenact(state.changes);
     this.#muted = false;
     this.processor.memory.load(state.memory);
     this.#snapshots.load(state.parts);

@@ -2,6 +2,7 @@
 
 import type { Alarm, Clock } from "../core/clock.ts";
 import { assert, InputError } from "../core/errors.ts";
+import { PAGE_SIZE } from "../core/memory.ts";
 import type { RandomStreams } from "../core/random.ts";
 import type { SnapshotRegistry } from "../core/snapshot.ts";
 import { MIB } from "../core/units.ts";
@@ -22,6 +23,7 @@ import { isDiskAction, type MachineAction } from "./config-actions.ts";
 import { Disks } from "./disks.ts";
 import type { Images } from "./images.ts";
 import { Lan } from "./lan.ts";
+import { type Life, livesOf, NS_PER_BYTE, restoreDomain, saveDomain } from "./migration.ts";
 import { Pc } from "./pc.ts";
 
 /** Xen's toolstack takes about so long to build a small domain anew: a guest that resets itself at once does not occupy the host. */
@@ -39,6 +41,12 @@ export interface ToolstackParts {
   readonly snapshots: SnapshotRegistry;
 }
 
+/** What has become of a domain that was built. */
+export interface DomainChange {
+  change: "destroyed" | "migrated";
+  domain: string;
+}
+
 export class Toolstack {
   readonly #parts: ToolstackParts;
   readonly #xenstore: XenstoreDaemon;
@@ -48,7 +56,12 @@ export class Toolstack {
   readonly #pcs = new Map<string, Pc>();
   /** By domid; armed while the domain is built anew. */
   readonly #restarts = new Map<number, Alarm>();
-  readonly #destroyed: string[] = [];
+  /** Model domains, and when each that suspends itself to migrate has arrived. */
+  readonly #lives = new Map<string, Life>();
+  readonly #arrivals = new Map<string, Alarm>();
+  /** Numbers that a domain has had. */
+  readonly #domids = new Map<string, number[]>();
+  readonly #changes: DomainChange[] = [];
 
   /** @throws InputError when an image or a station of the network cannot be used */
   constructor(parts: ToolstackParts) {
@@ -68,7 +81,11 @@ export class Toolstack {
       if (board === undefined) this.#buildPvh(domain);
       else this.#buildPc(domain, board);
     }
-    for (const model of models) this.#buildModel(model);
+    for (const model of models) {
+      const { kernel, program } = this.#buildModel(model, "");
+      kernel.alarm("start", () => program.start()).set(this.#parts.clock.now);
+    }
+    this.#prepareMigrations();
   }
 
   get network(): Network {
@@ -89,29 +106,93 @@ export class Toolstack {
 
   /** No domain runs or will run again. */
   get allEnded(): boolean {
-    for (const { domid, status } of this.#domains.values()) {
-      if (status === "running" || this.#restarts.get(domid)?.deadline !== undefined) return false;
+    for (const { domid, name, status } of this.#domains.values()) {
+      const waits = this.#restarts.get(domid)?.deadline ?? this.#arrivals.get(name)?.deadline;
+      if (status === "running" || waits !== undefined) return false;
     }
     return true;
   }
 
-  /** Domains that were destroyed, in this order. */
-  get destroyed(): readonly string[] {
-    return this.#destroyed;
+  /** The numbers that a domain has had, the last one last: it gets another when it migrates. */
+  domids(name: string): readonly number[] {
+    return this.#domids.get(name) ?? [this.domain(name).domid];
+  }
+
+  /** What has become of the domains, in order. */
+  get changes(): readonly DomainChange[] {
+    return this.#changes;
+  }
+
+  /** Does the same to the domains once more, without what they had in them: before a snapshot is loaded. */
+  reenact(changes: readonly DomainChange[]): void {
+    for (const { change, domain } of changes.slice(this.#changes.length)) {
+      if (change === "destroyed") this.#destroy(domain);
+      else this.#moveIn(domain);
+    }
   }
 
   perform(action: MachineAction): void {
     if (isDiskAction(action)) this.#disks.perform(action);
-    else this.destroy(action.domain);
+    else if (action.action === "destroy") this.#destroy(action.domain);
+    else this.#askToSuspend(action.domain);
   }
 
   /** As xl destroy does; nothing when the domain is gone already. Its devices go when they see that their guest has. */
-  destroy(name: string): void {
+  #destroy(name: string): void {
     const { domid, status } = this.domain(name);
     if (status === "destroyed") return;
     this.#restarts.get(domid)?.cancel();
+    this.#arrivals.get(name)?.cancel();
     this.#parts.hypervisor.destroyDomain(domid);
-    this.#destroyed.push(name);
+    this.#changes.push({ change: "destroyed", domain: name });
+  }
+
+  /** The guest finds it by its watch, and suspends itself when it has let go of its devices. */
+  #askToSuspend(name: string): void {
+    const { domid, status } = this.domain(name);
+    if (status === "running") this.#xenstore.client().write(`/local/domain/${domid}/control/shutdown`, "suspend");
+  }
+
+  /** A domain that is to migrate and has suspended itself arrives when its memory has crossed. */
+  #prepareMigrations(): void {
+    const { clock, config, hypervisor } = this.#parts;
+    for (const { name } of config.models) {
+      if (livesOf(config, name).length === 1) continue;
+      this.#arrivals.set(
+        name,
+        clock.alarm(`${name} arrives`, () => this.#migrate(name)),
+      );
+    }
+    hypervisor.watchDomains(({ name, end, maxPages }, event) => {
+      if (event !== "shutdown" || end !== "suspend" || this.#nextLife(name) === undefined) return;
+      this.#arrivals.get(name)?.set(clock.now + maxPages * PAGE_SIZE * NS_PER_BYTE);
+    });
+  }
+
+  /** Of a domain that migrates once more; undefined when the configuration has no further host for it. */
+  #nextLife(name: string): string | undefined {
+    return livesOf(this.#parts.config, name)[this.domids(name).length];
+  }
+
+  #migrate(name: string): void {
+    const { memory } = this.#parts.hypervisor.processor;
+    const life = this.#lives.get(name);
+    assert(life !== undefined, () => `${name} is no model domain`);
+    const bytes = saveDomain(life, memory);
+    restoreDomain(this.#moveIn(name), memory, bytes);
+  }
+
+  /** The domain that was is gone, and there is an empty one in its place, with its devices: its program resumes at once. */
+  #moveIn(name: string): Life {
+    const { clock, config, hypervisor } = this.#parts;
+    const model = config.models.find((other) => other.name === name);
+    const suffix = this.#nextLife(name);
+    if (model === undefined || suffix === undefined) throw new InputError("has nowhere to go", `domain ${name}`);
+    hypervisor.destroyDomain(this.domain(name).domid);
+    this.#changes.push({ change: "migrated", domain: name });
+    const life = this.#buildModel(model, suffix);
+    life.kernel.alarm("resume", () => life.program.resume?.()).set(clock.now);
+    return life;
   }
 
   #buildPvh(config: DomainConfig): void {
@@ -163,8 +244,9 @@ export class Toolstack {
     this.#restarts.set(domain.domid, restart);
   }
 
-  #buildModel(config: ModelConfig): void {
-    const { clock, hypervisor, programs, random, snapshots } = this.#parts;
+  /** @param life tells what the domain has after a migration from what it had before: empty at first */
+  #buildModel(config: ModelConfig, life: string): Life {
+    const { hypervisor, programs, random, snapshots } = this.#parts;
     const { name, program, parameters = {}, pages = DEFAULT_MODEL_PAGES } = config;
     const factory = Object.hasOwn(programs, program) ? programs[program] : undefined;
     if (factory === undefined) throw new InputError(`there is no program ${program}`, `domain ${name}`);
@@ -175,19 +257,22 @@ export class Toolstack {
       domain,
       latencyNs: this.#parts.config.controlDomainLatencyNs,
       store: (request) => this.#xenstore.call(domain.domid, request),
-      random: (stream) => random.stream(`${name} ${stream}`),
+      random: (stream) => random.stream(`${name} ${stream}${life}`),
     });
-    snapshots.register(`kernel ${name}`, 1, kernel);
-    this.#plug(domain, config);
+    snapshots.register(`kernel ${name}${life}`, 1, kernel);
+    this.#plug(domain, config, life);
     const running = factory(kernel, parameters);
-    snapshots.register(`program ${name}`, 1, running);
-    kernel.alarm("start", () => running.start()).set(clock.now);
+    snapshots.register(`program ${name}${life}`, 1, running);
+    const made = { domain, kernel, program: running };
+    this.#lives.set(name, made);
+    this.#domids.set(name, [...(this.#domids.get(name) ?? []), domain.domid]);
+    return made;
   }
 
   /** The domain's disks and virtual interfaces. */
-  #plug({ domid }: Domain, config: DomainConfig | ModelConfig): void {
+  #plug({ domid }: Domain, config: DomainConfig | ModelConfig, life = ""): void {
     for (const disk of config.disks ?? []) this.#disks.add(config.name, domid, disk);
-    this.#lan.plug(domid, config);
+    this.#lan.plug(domid, config, life);
   }
 }
 

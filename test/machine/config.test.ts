@@ -103,7 +103,7 @@ describe("a machine's configuration", () => {
       "domain guest, disk xvda, service: must be 1 to 10^9 operationNs",
       domain({ disks: [{ ...DISK, service: { operationNs: 0, perSectorNs: 0, jitterNs: 0 } }] }),
     ],
-    ["action 0: must be one of attach, detach, remove, resize, destroy", action({ action: "eject" })],
+    ["action 0: must be one of attach, detach, remove, resize, destroy, migrate", action({ action: "eject" })],
     ["action 0: must be of a disk that one of the domains has", action({ disk: "xvdb" })],
     ["action 0: must be of a disk that one of the domains has", action({ domain: "other" })],
     ["action 0: must be given sectors if it is a resize", action({ action: "resize" })],

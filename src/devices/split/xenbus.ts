@@ -28,7 +28,7 @@ const TABLE: Readonly<Partial<Record<keyof typeof XENBUS, Row>>> = {
   Connected: { Closing: "close", Closed: "release", Unknown: "release", Initialising: "release" },
   Closing: { Closed: "release", Unknown: "release", Initialising: "release" },
   // A front end that was quick is already further when we look.
-  Closed: { Initialising: "offer", Initialised: "connect", Connected: "connect" },
+  Closed: { Initialising: "offer", Initialised: "connect", Connected: "connect", Unknown: "release" },
 };
 
 /** @param front any number that a guest wrote */

@@ -40,6 +40,11 @@ import { ModelStore, type ModelStoreState } from "./store.ts";
 /** A program for a model domain; see the head of this file. */
 export interface ModelProgram<State = unknown> extends Snapshotable<State> {
   start(): void;
+  /**
+   * Goes on in a new domain, after the program that was in another had suspended itself: `load` has given it that one's state. Ports, grants and
+   * watches are gone, alarms are not set.
+   */
+  resume?(): void;
 }
 
 /** Makes a program. It must not act before `start`. @param parameters as the machine's configuration has them */
@@ -182,6 +187,14 @@ export class ModelKernel implements BackendHost, ModelUpcall, Snapshotable<Model
   /** Ends the domain; no handler of it runs any more. @param reason SHUTDOWN_ (sched.h) */
   shutdown(reason: number = SCHED_H.SHUTDOWN_poweroff): void {
     this.#operation(XEN_H.__HYPERVISOR_sched_op, SCHED_H.SCHEDOP_shutdown, create(SCHED_SHUTDOWN, { reason }));
+  }
+
+  /** Takes over from the kernel of a suspended domain, whose memory this domain has: nobody has grants of it or ports to it. */
+  resume({ freePages, nextPage, console }: ModelKernelState): void {
+    this.#memory.flush();
+    this.#freePages = [...freePages];
+    this.#nextPage = nextPage;
+    this.console.load(console);
   }
 
   // Event channels.

@@ -18,8 +18,10 @@ function expected(own: number, front: number): string {
     case Closing:
       return own === InitWait || own === Connected ? "close" : "stay";
     case Closed:
-    case Unknown:
       return isUp ? "release" : "stay";
+    case Unknown:
+      // device_unregister, whatever the state.
+      return isUp || own === Closed ? "release" : "stay";
     default:
       return "stay";
   }
