@@ -194,9 +194,10 @@ export class Machine implements Snapshotable<MachineState> {
   /** Takes in bytes from outside, between two steps; all that the machine does not determine itself comes this way. */
   input(channel: string, bytes: Uint8Array): void {
     if (!channel.startsWith(CONSOLE_CHANNEL)) throw new InputError("there is no such input", `channel ${channel}`);
-    const { domid } = this.#toolstack.domain(channel.slice(CONSOLE_CHANNEL.length));
+    const { domid, status } = this.#toolstack.domain(channel.slice(CONSOLE_CHANNEL.length));
     this.#emit({ kind: "input", at: this.clock.now, channel, step: this.#steps, data: bytes });
-    this.hypervisor.consoleInput(domid, bytes);
+    // The console of a domain that was destroyed is gone: whoever still types there reaches nobody.
+    if (status !== "destroyed") this.hypervisor.consoleInput(domid, bytes);
     this.#reason = "running";
   }
 
