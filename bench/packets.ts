@@ -1,6 +1,7 @@
 // Part: what virtual network interfaces cost: packets a second from one model domain's front end over its back end, cable, switch, and another
 // back end to the other domain's front end; and the half of that way that ends on the cable.
 
+import { nodeSha256 } from "../src/cli/host/sha256.ts";
 import { Netfront } from "../src/devices/vnif/front.ts";
 import { completeConfig } from "../src/machine/config.ts";
 import { Images } from "../src/machine/images.ts";
@@ -9,7 +10,7 @@ import type { TraceEvent } from "../src/trace/events.ts";
 import { TraceWriter } from "../src/trace/writer.ts";
 import type { ModelFactory, ModelKernel } from "../src/xen/model/kernel.ts";
 import { loadImage } from "./files.ts";
-import { table, timed, verdict } from "./measure.ts";
+import { quickest, type Rate, table, timed, verdict } from "./measure.ts";
 import { headerFor } from "./recorded.ts";
 
 const PAGES = 300;
@@ -66,11 +67,6 @@ function listener(kernel: ModelKernel, heard: () => void): Program {
   return program(new Netfront(kernel, { device: 0, txBuffers: 8, rxBuffers: BUFFERS }, handlers));
 }
 
-interface Rate {
-  readonly packetsPerSecond: number;
-  readonly eventsPerPacket: number;
-}
-
 export function packetRate({ size, through }: Load, recorded: boolean, packets = PACKETS): Rate {
   const link = { bitsPerSecond: 10_000_000_000 };
   const model = (name: string, last: number) => ({
@@ -87,7 +83,7 @@ export function packetRate({ size, through }: Load, recorded: boolean, packets =
   });
   let done = 0;
   let events = 0;
-  const writer = new TraceWriter(headerFor("packets", config, []), () => {});
+  const writer = new TraceWriter(headerFor("packets", config, []), () => {}, nodeSha256);
   const emit = (event: TraceEvent): void => {
     events++;
     if (!through && event.kind === "frame-arrival") done++;
@@ -106,7 +102,7 @@ export function packetRate({ size, through }: Load, recorded: boolean, packets =
   const [doneBefore, eventsBefore] = [done, events];
   const seconds = timed(() => runUntil(WARM_UP + packets));
   const made = done - doneBefore;
-  return { packetsPerSecond: made / seconds, eventsPerPacket: (events - eventsBefore) / made };
+  return { perSecond: made / seconds, eventsEach: (events - eventsBefore) / made };
 }
 
 export interface PacketCosts {
@@ -119,11 +115,11 @@ export function packetCosts(progress: (line: string) => void): PacketCosts {
   let best = 0;
   const rows = Object.entries(LOADS).map(([name, load]) => {
     progress(`packets of ${name}`);
-    const free = packetRate(load, false);
-    const recorded = packetRate(load, true);
-    best = Math.max(best, recorded.packetsPerSecond);
-    const rates = [thousands(free.packetsPerSecond), thousands(recorded.packetsPerSecond)];
-    return [name, ...rates, recorded.eventsPerPacket.toFixed(1)];
+    const free = quickest(() => packetRate(load, false));
+    const recorded = quickest(() => packetRate(load, true));
+    best = Math.max(best, recorded.perSecond);
+    const rates = [thousands(free.perSecond), thousands(recorded.perSecond)];
+    return [name, ...rates, recorded.eventsEach.toFixed(1)];
   });
   return {
     table: table(["k packets a CPU second", "not recording", "recording", "events a packet"], rows),
