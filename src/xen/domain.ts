@@ -13,7 +13,7 @@ import {
   type GrantTableState,
 } from "./grant-table.ts";
 import type { GuestAccess } from "./guest-access.ts";
-import { P2M_RAM, type P2m, type P2mState } from "./p2m.ts";
+import type { P2m, P2mState } from "./p2m.ts";
 import { GSIS, type Platform, type PlatformState } from "./platform.ts";
 import { PORTS_2L, SharedInfo } from "./shared-info.ts";
 import type { MemoryMapEntry } from "./start-info.ts";
@@ -212,7 +212,7 @@ export class Domain implements GrantOwner, EventSink {
   }
 
   ownFrame(gfn: number): number {
-    return this.p2m.typeOf(gfn) === P2M_RAM ? this.p2m.frameOf(gfn) : -1;
+    return this.p2m.ramFrameOf(gfn);
   }
 
   /** Xen's evtchn_2l_set_pending. */

@@ -86,6 +86,16 @@ export class P2m {
     return (low >>> PAGE_SHIFT) + (this.#memory.load32(entry + 4) & 0xf_ffff) * 2 ** 20;
   }
 
+  /** Host frame of a guest frame that is the domain's own memory, −1 for any other. */
+  ramFrameOf(gfn: number): number {
+    const entry = this.#find(gfn);
+    if (entry < 0) return -1;
+    const low = this.#memory.load32(entry);
+    const high = this.#memory.load32(entry + 4);
+    if ((low & EPT_READ) === 0 || ((high >>> TYPE_SHIFT_HIGH) & 15) !== P2M_RAM) return -1;
+    return (low >>> PAGE_SHIFT) + (high & 0xf_ffff) * 2 ** 20;
+  }
+
   typeOf(gfn: number): number {
     const entry = this.#find(gfn);
     return entry < 0 ? P2M_NONE : (this.#memory.load32(entry + 4) >>> TYPE_SHIFT_HIGH) & 15;
