@@ -8,7 +8,7 @@ import { InputError } from "../core/errors.ts";
 import type { GuestMemoryState } from "../core/memory.ts";
 import { RandomStreams } from "../core/random.ts";
 import { encodeSnapshot, type Snapshot, type Snapshotable, SnapshotRegistry } from "../core/snapshot.ts";
-import { inverse, MIB, type Ratio, ratio, scaleCeil } from "../core/units.ts";
+import { MIB, ratio } from "../core/units.ts";
 import type { Backend } from "../cpu/engine.ts";
 import { Processor } from "../cpu/processor.ts";
 import type { PingerState } from "../devices/net/pinger.ts";
@@ -50,15 +50,12 @@ export class Machine implements Snapshotable<MachineState> {
   readonly hypervisor: XenHypervisor;
   readonly #config: FullMachineConfig;
   readonly #emit: Emit;
-  readonly #instructionsPerNs: Ratio;
   readonly #random: RandomStreams;
   readonly #snapshots = new SnapshotRegistry();
   readonly #pages: PageDigest;
   readonly #console = new Map<number, string>();
   readonly #toolstack: Toolstack;
   readonly #actions: Actions;
-  /** Does nothing: a guest whose time passes in VM exits rather than instructions is stopped by it all the same. */
-  readonly #turnEnd = this.clock.alarm("end of turn", () => {});
   /** No events: a snapshot is being loaded. */
   #muted = false;
   #steps = 0;
@@ -77,7 +74,6 @@ export class Machine implements Snapshotable<MachineState> {
       emit(event);
     };
     const nsPerInstruction = ratio(...config.nsPerInstruction);
-    this.#instructionsPerNs = inverse(nsPerInstruction);
     this.#random = new RandomStreams(seed);
     const base = HYPERVISOR_MIB + modelsMiB(config);
     const memoryMiB = config.domains.reduce((sum, domain) => sum + domain.memoryMiB + PER_DOMAIN_MIB, base);
@@ -207,15 +203,8 @@ export class Machine implements Snapshotable<MachineState> {
     const { clock, hypervisor } = this;
     clock.advanceTo(clock.now);
     if (this.#over()) return false;
-    const turn = hypervisor.nextTurn();
     const { timeLimitNs } = this.#config;
-    if (turn !== undefined) {
-      this.#turnEnd.set(Math.min(clock.now + turn.longestNs, timeLimitNs));
-      const turnNs = clock.nextDeadline()! - clock.now;
-      hypervisor.runVcpu(turn.vcpu, Math.max(1, scaleCeil(turnNs, this.#instructionsPerNs)));
-      this.#turnEnd.cancel();
-      return true;
-    }
+    if (hypervisor.runTurn(timeLimitNs)) return true;
     const deadline = clock.nextDeadline();
     if (deadline === undefined) return this.#stop("idle");
     clock.advanceTo(Math.min(deadline, timeLimitNs));

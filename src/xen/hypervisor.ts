@@ -9,7 +9,7 @@ import type { BackendHost, DomainServices, GrantMapping, XenstoreClient } from "
 import type { Domain, DomainConfig, DomainState, HvmDomainConfig } from "./domain.ts";
 import type { FrameAllocatorState } from "./frames.ts";
 import type { HostProcessor } from "./host-processor.ts";
-import type { SchedulerState, Turn } from "./scheduler.ts";
+import type { SchedulerState } from "./scheduler.ts";
 import type { ServiceDomainsState } from "./service-domains.ts";
 import type { DeviceAccess } from "./services.ts";
 import type { Vcpu } from "./vcpu.ts";
@@ -69,8 +69,8 @@ export interface Hypervisor extends Snapshotable<HypervisorState> {
   watchDomains(listener: DomainListener): void;
   /** vCPUs that can run now, in the order of domid and vCPU id. */
   runnable(): readonly Vcpu[];
-  /** Whose turn it is on the processor, and for how long at most; undefined when no vCPU can run. */
-  nextTurn(): Turn | undefined;
+  /** Gives the vCPU whose turn it is the processor, as `runVcpu` does, until `untilNs` at most; false when no vCPU can run. */
+  runTurn(untilNs: number): boolean;
   /**
    * Enters the guest and handles its exits until `budget` instructions have retired, an alarm is due, the vCPU blocks or yields, its domain
    * ends, or one wakes that goes before it. `clock.now` is brought up to date before each exit is handled, while no alarm runs, and at the end, when those run that

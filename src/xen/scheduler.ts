@@ -17,15 +17,11 @@ import type { VirtualTime } from "./virtual-time.ts";
 /** A vCPU that nobody waits for may run so long; that it ends at all lets a caller look in. */
 const LONGEST_TURN_NS = 10 * NS_PER_MS;
 
-/** A vCPU's turn on the processor. */
-export interface Turn {
-  readonly vcpu: Vcpu;
-  readonly longestNs: number;
-}
-
 interface Entry {
   readonly vcpu: Vcpu;
   readonly credit: Credit;
+  /** Others could have had the turn that it was chosen for. */
+  contended: boolean;
 }
 
 export interface SchedulerOptions {
@@ -77,7 +73,7 @@ export class Scheduler implements Snapshotable<SchedulerState> {
     vcpu.onWake = () => {
       this.#woken = true;
     };
-    this.#setEntries([...this.#entries, { vcpu, credit }]);
+    this.#setEntries([...this.#entries, { vcpu, credit, contended: false }]);
   }
 
   remove(domain: Domain): void {
@@ -100,8 +96,18 @@ export class Scheduler implements Snapshotable<SchedulerState> {
     return this.#entries.filter(({ vcpu }) => vcpu.runnable).map(({ vcpu }) => vcpu);
   }
 
+  /** See {@link Hypervisor.runTurn}. */
+  runTurn(untilNs: number): boolean {
+    const chosen = this.#next();
+    if (chosen === undefined) return false;
+    const { quantumNs } = this.#options;
+    const longestNs = Math.min(chosen.contended ? quantumNs : LONGEST_TURN_NS, chosen.credit.budgetNs);
+    this.#run(chosen, Number.POSITIVE_INFINITY, Math.min(this.#host.clock.now + longestNs, untilNs));
+    return true;
+  }
+
   /** Whose turn it is: of those that can run, who has most credit; the first of several. Undefined when nobody can run. */
-  next(): Turn | undefined {
+  #next(): Entry | undefined {
     let best: Entry | undefined;
     let passedOver: Entry | undefined;
     let waiting = 0;
@@ -115,9 +121,8 @@ export class Scheduler implements Snapshotable<SchedulerState> {
     if (chosen === undefined) return undefined;
     if (chosen.credit.creditNs <= 0) this.#giveCredit(chosen.credit.creditNs);
     for (const { credit } of this.#entries) credit.yielded = false;
-    const { quantumNs } = this.#options;
-    const longestNs = Math.min(waiting > 1 ? quantumNs : LONGEST_TURN_NS, chosen.credit.budgetNs);
-    return { vcpu: chosen.vcpu, longestNs };
+    chosen.contended = waiting > 1;
+    return chosen;
   }
 
   #giveCredit(bestNs: number): void {
@@ -127,9 +132,13 @@ export class Scheduler implements Snapshotable<SchedulerState> {
 
   /** See {@link Hypervisor.runVcpu}. */
   run(vcpu: Vcpu, budget: number): void {
+    const entry = this.#entries.find((each) => each.vcpu === vcpu);
+    assert(entry !== undefined, () => `dom${vcpu.domid} is not on the processor`);
+    this.#run(entry, budget, Number.POSITIVE_INFINITY);
+  }
+
+  #run({ vcpu, credit }: Entry, budget: number, untilNs: number): void {
     const { processor, clock } = this.#host;
-    const credit = this.#entries.find((entry) => entry.vcpu === vcpu)?.credit;
-    assert(credit !== undefined, () => `dom${vcpu.domid} is not on the processor`);
     this.switchTo(vcpu);
     if (vcpu.runstate.change(VCPU_H.RUNSTATE_running)) vcpu.runstate.publish(processor.memory, vcpu.domain.p2m);
     const startNs = clock.now;
@@ -138,7 +147,7 @@ export class Scheduler implements Snapshotable<SchedulerState> {
     this.#woken = false;
     const end = processor.retired + budget;
     while (vcpu.runnable && !this.#yielded) {
-      const limit = Math.min(end - processor.retired, this.#time.instructionsUntilAlarm());
+      const limit = Math.min(end - processor.retired, this.#time.instructionsUntilAlarm(untilNs));
       if (limit <= 0) break;
       if (vcpu.io.instruction !== "none") completeIo(this.#host, vcpu);
       else if (this.#execution.enter(vcpu, limit, this.#followTime)) this.#time.spend(this.#options.exitCostNs);

@@ -48,10 +48,10 @@ export class VirtualTime {
     this.#offset += costNs;
   }
 
-  /** Instructions until an alarm is due, or that can run before the next look at one far away; Infinity without one. */
-  instructionsUntilAlarm(): number {
-    const deadline = this.#clock.nextDeadline();
-    if (deadline === undefined) return Number.POSITIVE_INFINITY;
+  /** Instructions until an alarm is due or `latestNs`, or that can run before the next look at a time far away; Infinity when there is none. */
+  instructionsUntilAlarm(latestNs: number): number {
+    const deadline = Math.min(this.#clock.nextDeadline() ?? Number.POSITIVE_INFINITY, latestNs);
+    if (deadline === Number.POSITIVE_INFINITY) return deadline;
     const now = this.#now();
     return deadline <= now ? 0 : this.#instructionsUntil(Math.min(deadline, now + FAR_NS));
   }

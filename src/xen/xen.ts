@@ -26,7 +26,7 @@ import { buildModelDomain } from "./model/builder.ts";
 import { P2m } from "./p2m.ts";
 import { Platform } from "./platform.ts";
 import { releaseDomain } from "./release.ts";
-import { Scheduler, type Turn } from "./scheduler.ts";
+import { Scheduler } from "./scheduler.ts";
 import type { ServiceDomain } from "./service-domain.ts";
 import { CONTROL_DOMAIN, ServiceDomains } from "./service-domains.ts";
 import { type DeviceAccess, type HypervisorServices, OPEN_BUS } from "./services.ts";
@@ -358,8 +358,8 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
       .map((vcpu) => vcpu.waitText);
   }
 
-  nextTurn(): Turn | undefined {
-    return this.#scheduler.next();
+  runTurn(untilNs: number): boolean {
+    return this.#scheduler.runTurn(untilNs);
   }
 
   runVcpu(vcpu: Vcpu, budget: number): void {
