@@ -116,6 +116,7 @@ export interface DomainState {
   name: string;
   status: string;
   end: string;
+  shutdownCode: number;
   callbackLine: boolean;
   params: bigint[];
   sharedInfoFrame: number;
@@ -155,6 +156,8 @@ export class Domain implements GrantOwner, EventSink {
   status: DomainStatus = "running";
   /** How it ended: the name of a SHUTDOWN_ value (sched.h) or why it crashed; empty while it runs. */
   end = "";
+  /** SCHEDOP_shutdown_code: the reason of its end, whatever ends it; −1 for none. */
+  shutdownCode = -1;
   /** Level of the GSI or INTx line that tells of events. */
   callbackLine = false;
   memoryMap: readonly MemoryMapEntry[] = [];
@@ -249,6 +252,7 @@ export class Domain implements GrantOwner, EventSink {
       name: this.name,
       status: this.status,
       end: this.end,
+      shutdownCode: this.shutdownCode,
       callbackLine: this.callbackLine,
       params: [...this.params],
       sharedInfoFrame: this.sharedInfoFrame,
@@ -269,6 +273,7 @@ export class Domain implements GrantOwner, EventSink {
   load(state: DomainState): void {
     this.status = state.status as DomainStatus;
     this.end = state.end;
+    this.shutdownCode = state.shutdownCode;
     this.callbackLine = state.callbackLine;
     for (const [index, value] of state.params.entries()) this.setParam(index, value);
     this.memoryMap = state.memoryMap.map((entry) => ({ ...entry }));

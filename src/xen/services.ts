@@ -35,6 +35,8 @@ export interface HypervisorServices {
   grantOwner(domid: number): GrantOwner | undefined;
   /** Ends a domain; `reason` is a SHUTDOWN_ value. */
   shutdown(domain: Domain, reason: number): void;
+  /** SCHEDOP_watchdog: as Xen's domain_watchdog, the result of the hypercall. */
+  setWatchdog(domain: Domain, id: number, seconds: number): number;
   /** Ends a domain that cannot go on. */
   crash(domain: Domain, why: string): void;
   /** An exception for the next VM entry; −1 for no error code. */

@@ -7,7 +7,7 @@ import { PAGE_SHIFT, PAGE_SIZE } from "../core/memory.ts";
 import { NS_PER_MS } from "../core/units.ts";
 import { VM_SUCCEED } from "../cpu/vmx/operation.ts";
 import type { Emit } from "../trace/events.ts";
-import { PARAMS_H, SCHED_H, XEN_H } from "./abi/constants.ts";
+import { ERRNO_H, PARAMS_H, SCHED_H, XEN_H } from "./abi/constants.ts";
 import type { BackendHost, XenstoreClient } from "./backend-host.ts";
 import { type BuilderHost, type BuiltDomain, buildDomain } from "./builder.ts";
 import { DEFAULT_WEIGHT, NO_CAP } from "./credit.ts";
@@ -36,6 +36,7 @@ import { VcpuTimers } from "./timers.ts";
 import { Vcpu } from "./vcpu.ts";
 import { VirtualTime } from "./virtual-time.ts";
 import { msrBitmap, prepareRegion, setUpVmcs } from "./vmcs-setup.ts";
+import { Watchdogs } from "./watchdogs.ts";
 
 /** As many as shared_info has vcpu_info for (XEN_LEGACY_MAX_VCPUS). Equal VPIDs would do no harm: EPT pointers tell domains apart. */
 const VCPUS_PER_DOMAIN = 32;
@@ -59,6 +60,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
   readonly #msrBitmap: number;
   readonly #services: ServiceDomains;
   readonly #timers = new Map<Vcpu, VcpuTimers>();
+  readonly #watchdogs = new Map<Domain, Watchdogs>();
   readonly #listeners: DomainListener[] = [];
   readonly #builder: BuilderHost;
   #nextDomid = CONTROL_DOMAIN + 1;
@@ -126,6 +128,8 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
       throw error;
     }
     this.#nextDomid = domid + 1;
+    const expired = () => this.shutdown(domain, SCHED_H.SHUTDOWN_watchdog);
+    this.#watchdogs.set(domain, new Watchdogs(`dom${domid}`, this.clock, expired));
     domain.shared.setWallClock(this.#options.startDateSeconds, 0);
     this.#state(domain, "created");
     this.#services.openConsole(domain);
@@ -181,6 +185,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     domain.p2m.stale = true;
     domain.status = "running";
     domain.end = "";
+    domain.shutdownCode = -1;
     this.#state(domain, "running");
   }
 
@@ -198,15 +203,22 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     this.#scheduler.remove(domain);
     releaseDomain(domain, this.frames, this.processor.vmx, (owner) => this.grantOwner(owner));
     this.domains.delete(domain.domid);
+    this.#watchdogs.delete(domain);
   }
 
   shutdown(domain: Domain, reason: number): void {
-    const name = ENDS[reason] ?? String(reason);
-    this.#end(domain, reason === SCHED_H.SHUTDOWN_crash ? "crashed" : "shutdown", name);
+    const code = domain.shutdownCode < 0 ? reason : domain.shutdownCode;
+    const name = ENDS[code] ?? String(code);
+    this.#end(domain, code === SCHED_H.SHUTDOWN_crash ? "crashed" : "shutdown", name);
+  }
+
+  setWatchdog(domain: Domain, id: number, seconds: number): number {
+    return this.#watchdogs.get(domain)?.set(id, seconds) ?? -ERRNO_H.XEN_ESRCH;
   }
 
   crash(domain: Domain, why: string): void {
-    this.#end(domain, "crashed", why);
+    if (domain.shutdownCode < 0) this.#end(domain, "crashed", why);
+    else this.shutdown(domain, SCHED_H.SHUTDOWN_crash);
   }
 
   #end(domain: Domain, status: Domain["status"], end: string): void {
@@ -215,6 +227,7 @@ export class XenHypervisor implements Hypervisor, HypervisorServices {
     domain.status = status;
     domain.end = end;
     for (const vcpu of domain.vcpus) this.#timers.get(vcpu)?.cancel();
+    this.#watchdogs.get(domain)?.cancel();
     this.#state(domain, status, end);
     for (const listener of this.#listeners) listener(domain, "shutdown");
   }

@@ -81,6 +81,36 @@ describe("hypercalls", () => {
     expect(hypercall(machine, XEN_H.__HYPERVISOR_console_io, 0, 0xffff_ffff, ARGUMENT)).toBe(-7);
   });
 
+  const schedOp = (machine: TestMachine, operation: number, ...words: number[]) =>
+    withArgument(machine, XEN_H.__HYPERVISOR_sched_op, operation, new Uint8Array(Uint32Array.from(words).buffer));
+
+  test("sched_op shutdown_code says what a domain ended by, whatever ended it", () => {
+    const machine = startMachine();
+    expect(schedOp(machine, SCHED_H.SCHEDOP_shutdown_code, SCHED_H.SHUTDOWN_reboot)).toBe(0);
+    machine.xen.crash(machine.domain, "a triple fault");
+    expect(machine.xen.endOf(1)).toBe("reboot");
+  });
+
+  test("sched_op watchdog ends a domain that does not set it again in time", () => {
+    const machine = startMachine();
+    const set = (id: number, seconds: number) => schedOp(machine, SCHED_H.SCHEDOP_watchdog, id, seconds);
+    expect([set(0, 0), set(1, 5), set(3, 5)]).toEqual([-22, -22, -22]);
+    expect([set(0, 2), set(0, 0xffff_ffff), set(0, 9)]).toEqual([1, 2, -28]);
+    machine.clock.advanceTo(1.5e9);
+    expect([set(1, 2), set(2, 0), set(2, 1)]).toEqual([0, 0, -22]);
+    machine.clock.advanceTo(3.4e9);
+    expect(machine.xen.endOf(1)).toBe("running");
+    machine.clock.advanceTo(3.5e9);
+    expect(machine.xen.endOf(1)).toBe("watchdog");
+  });
+
+  test("sched_op lets a guest neither end another domain nor choose a processor", () => {
+    const machine = startMachine();
+    expect(schedOp(machine, SCHED_H.SCHEDOP_remote_shutdown, 0, 0)).toBe(-1);
+    expect(schedOp(machine, SCHED_H.SCHEDOP_remote_shutdown, 77, 0)).toBe(-3);
+    expect(schedOp(machine, SCHED_H.SCHEDOP_pin_override, 0)).toBe(-1);
+  });
+
   test("sched_op shutdown ends the domain and tells who listens", () => {
     const machine = startMachine();
     const heard: string[] = [];

@@ -176,6 +176,11 @@ export const XEN_HVM_EVTCHN_UPCALL_VECTOR = structure("struct xen_hvm_evtchn_upc
 });
 
 export const SCHED_SHUTDOWN = structure("struct sched_shutdown", "sched.h", { reason: "u32" });
+export const SCHED_REMOTE_SHUTDOWN = structure("struct sched_remote_shutdown", "sched.h", {
+  domain_id: "u16",
+  reason: "u32",
+});
+export const SCHED_WATCHDOG = structure("struct sched_watchdog", "sched.h", { id: "u32", timeout: "u32" });
 export const SCHED_POLL = structure("struct sched_poll", "sched.h", {
   ports: "pointer",
   nr_ports: "u32",
@@ -325,6 +330,8 @@ export const STRUCTURES: readonly AnyStructure[] = [
   XEN_HVM_GET_TIME,
   XEN_HVM_EVTCHN_UPCALL_VECTOR,
   SCHED_SHUTDOWN,
+  SCHED_REMOTE_SHUTDOWN,
+  SCHED_WATCHDOG,
   SCHED_POLL,
   VCPU_REGISTER_VCPU_INFO,
   VCPU_RUNSTATE_INFO,

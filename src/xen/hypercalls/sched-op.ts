@@ -1,7 +1,7 @@
 // Part: HYPERVISOR_sched_op (sched.h).
 
 import { ERRNO_H as E, SCHED_H as S } from "../abi/constants.ts";
-import { SCHED_POLL, SCHED_SHUTDOWN } from "../abi/structures.ts";
+import { SCHED_POLL, SCHED_REMOTE_SHUTDOWN, SCHED_SHUTDOWN, SCHED_WATCHDOG } from "../abi/structures.ts";
 import { copyIn, EFAULT, type Hypercall, type HypercallHandler, readU32, subOperation } from "./call.ts";
 
 /** As in Xen's do_poll: more ports in one call are refused. */
@@ -42,6 +42,25 @@ function poll(call: Hypercall): number {
   return 0;
 }
 
+function shutdownCode(call: Hypercall): number {
+  const request = copyIn(call, SCHED_SHUTDOWN, call.arguments[1]);
+  if (request === undefined) return EFAULT;
+  call.domain.shutdownCode = request.reason & 0xff;
+  return 0;
+}
+
+/** A guest may not end another domain. */
+function remoteShutdown(call: Hypercall): number {
+  const request = copyIn(call, SCHED_REMOTE_SHUTDOWN, call.arguments[1]);
+  if (request === undefined) return EFAULT;
+  return call.host.exists(request.domain_id) ? -E.XEN_EPERM : -E.XEN_ESRCH;
+}
+
+function watchdog(call: Hypercall): number {
+  const request = copyIn(call, SCHED_WATCHDOG, call.arguments[1]);
+  return request === undefined ? EFAULT : call.host.setWatchdog(call.domain, request.id, request.timeout);
+}
+
 /** A time of 64 bits as one that the clock can be set to. */
 export const time = (value: bigint): number => Number(value > BigInt(MAX_TIME_NS) ? BigInt(MAX_TIME_NS) : value);
 
@@ -56,6 +75,11 @@ const SCHED_OPERATIONS: ReadonlyMap<number, HypercallHandler> = new Map<number, 
   [S.SCHEDOP_block, block],
   [S.SCHEDOP_shutdown, shutdown],
   [S.SCHEDOP_poll, poll],
+  [S.SCHEDOP_remote_shutdown, remoteShutdown],
+  [S.SCHEDOP_shutdown_code, shutdownCode],
+  [S.SCHEDOP_watchdog, watchdog],
+  // Only a hardware domain may pin itself.
+  [S.SCHEDOP_pin_override, () => -E.XEN_EPERM],
 ]);
 
 export function schedOp(call: Hypercall): number {
