@@ -131,13 +131,14 @@ export class BackendEnd {
   released(): void {
     const { xenstore } = this.#host;
     const hasNodes = [this.front, this.back].every((home) => xenstore.directory(home).length > 0);
-    if (hasNodes) this.switchTo(XENBUS.Closed);
+    if (hasNodes && this.#state !== XENBUS.Closed) this.switchTo(XENBUS.Closed);
     if (!hasNodes || xenstore.read(`${this.back}/online`) === "0") {
       this.#gone();
       return;
     }
-    // The front end may have asked for a new connection meanwhile.
-    this.#act(transition(this.#state, this.#frontState()));
+    // The front end may have asked for a new connection meanwhile; one that writes state 0 has nothing more to be let go.
+    const action = transition(this.#state, this.#frontState());
+    if (action !== "release") this.#act(action);
   }
 
   load(state: XenbusState): void {
