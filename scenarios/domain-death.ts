@@ -6,6 +6,8 @@ const VICTIM = { ip: "10.0.0.6", address: "00:16:3e:00:00:06" } as const;
 /** Domains are numbered in the order in which they are built: machine code, then models. */
 const [GUEST, VICTIM_ID, NEIGHBOUR_ID] = [1, 2, 3];
 const KILLED_NS = { guest: 4 * NS_PER_MS, victim: 60 * NS_PER_MS };
+/** So slow a disk that some request is in flight at any moment, whatever the seed. */
+const SLOW = { operationNs: 500_000, perSectorNs: 1_000, jitterNs: 100_000 };
 const PINGS = 100;
 const INTERVAL_NS = NS_PER_MS;
 /** xenbus.h. */
@@ -21,7 +23,7 @@ export default defineScenario({
         name: "guest",
         kernel: "guest",
         memoryMiB: 16,
-        disks: [{ device: "xvda", sectors: 4096 }],
+        disks: [{ device: "xvda", sectors: 4096, service: SLOW }],
       },
     ],
     models: [
@@ -31,7 +33,7 @@ export default defineScenario({
         // Always more to do: it would never end.
         parameters: { ip: VICTIM.ip, peer: NEIGHBOUR.ip, intervalNs: 50_000, untilNs: 60 * NS_PER_SECOND },
         pages: 256,
-        disks: [{ device: "xvda", sectors: 3000 }],
+        disks: [{ device: "xvda", sectors: 3000, service: SLOW }],
         vifs: [{ address: VICTIM.address }],
       },
       {
