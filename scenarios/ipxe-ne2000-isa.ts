@@ -1,9 +1,5 @@
-import { defineScenario, NS_PER_SECOND, type Scenario } from "../src/index.ts";
+import { type DomainConfig, defineScenario, NS_PER_SECOND, type Scenario } from "../src/index.ts";
 
-const GREETING = "ringback: iPXE fetched this script over its own NE2000 driver";
-const SCRIPT = `#!ipxe
-echo ${GREETING}
-`;
 const BOOT_FILE = "boot.ipxe";
 const SERVER = "10.0.2.2";
 const CLIENT = "10.0.2.15";
@@ -12,14 +8,21 @@ const CARD_ADDRESS = "52:54:00:12:34:56";
 /** 10 MIPS: iPXE waits for its clocks in loops, so a slower processor executes less of them. */
 const SPEED = [100, 1] as const;
 
-/** iPXE with one card beside a server for DHCP and TFTP. `found` is what iPXE calls the card. */
-export function ipxeScenario(card: {
+/**
+ * iPXE with one interface beside a server for DHCP and TFTP: `board` and `vifs` say what the interface is, `driver` whose script is fetched, `found`
+ * what iPXE calls it, `expect` what else must hold.
+ */
+export function ipxeScenario(given: {
   readonly name: string;
   readonly why: string;
-  readonly model: "ne2000-isa" | "rtl8029";
+  readonly driver: string;
+  readonly board: Partial<DomainConfig["board"]>;
+  readonly vifs?: DomainConfig["vifs"];
   readonly found: string;
+  readonly expect?: Scenario["expect"];
 }): Scenario {
-  const { name, why, model, found } = card;
+  const { name, why, driver, board, vifs, found, expect = {} } = given;
+  const greeting = `ringback: iPXE fetched this script over its own ${driver} driver`;
   return defineScenario({
     name,
     why,
@@ -27,7 +30,7 @@ export function ipxeScenario(card: {
       seabios: { package: "seabios", path: "usr/share/seabios/bios-256k.bin" },
       vgabios: { package: "seabios", path: "usr/share/seabios/vgabios-stdvga.bin" },
       ipxe: { package: "ipxe", path: "boot/ipxe.lkrn" },
-      script: { build: () => new TextEncoder().encode(SCRIPT) },
+      script: { build: () => new TextEncoder().encode(`#!ipxe\necho ${greeting}\n`) },
     },
     machine: {
       domains: [
@@ -41,8 +44,9 @@ export function ipxeScenario(card: {
             kind: "pc",
             firmware: "seabios",
             optionRoms: { "vgaroms/vgabios.bin": "vgabios" },
-            nics: [{ model, address: CARD_ADDRESS }],
+            ...board,
           },
+          ...(vifs === undefined ? {} : { vifs }),
         },
       ],
       network: {
@@ -73,19 +77,31 @@ export function ipxeScenario(card: {
       "iPXE's own driver finds the card": (run) => shown(run.screen("pc"), found),
       "DHCP gives a lease": (run) => shown(run.screen("pc"), `net0: ${CLIENT}/255.255.255.0 gw ${SERVER}`),
       "TFTP fetches the script": (run) => shown(run.screen("pc"), `${BOOT_FILE}... ok`),
-      "the script's line is printed": (run) => shown(run.screen("pc"), GREETING),
+      "the script's line is printed": (run) => shown(run.screen("pc"), greeting),
       "every I/O request is answered": (run) => {
         const waiting = run.events("ioreq").filter(({ buffered }) => buffered !== true).length;
         const answers = run.events("ioreq-answer");
         return answers.every(({ refused }) => refused === undefined) && waiting - answers.length <= 1;
       },
+      ...expect,
     },
   });
 }
 
+/** As {@link ipxeScenario}, with one NE2000. */
+export function cardScenario(card: {
+  readonly name: string;
+  readonly why: string;
+  readonly model: "ne2000-isa" | "rtl8029";
+  readonly found: string;
+}): Scenario {
+  const { model, ...texts } = card;
+  return ipxeScenario({ ...texts, driver: "NE2000", board: { nics: [{ model, address: CARD_ADDRESS }] } });
+}
+
 const shown = (screen: readonly string[], text: string): boolean => screen.some((row) => row.includes(text));
 
-export default ipxeScenario({
+export default cardScenario({
   name: "ipxe-ne2000-isa",
   why: "Debian's unmodified iPXE, started by Debian's SeaBIOS, drives the NE2000 on the ISA bus (300h, IRQ 9) with its own driver.",
   model: "ne2000-isa",

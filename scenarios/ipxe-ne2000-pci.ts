@@ -1,6 +1,6 @@
-import { ipxeScenario } from "./ipxe-ne2000-isa.ts";
+import { cardScenario } from "./ipxe-ne2000-isa.ts";
 
-export default ipxeScenario({
+export default cardScenario({
   name: "ipxe-ne2000-pci",
   why: "Debian's unmodified iPXE, started by Debian's SeaBIOS, drives the RTL8029 on the PCI bus (10ec:8029) with its own driver.",
   model: "rtl8029",
