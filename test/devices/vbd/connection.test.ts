@@ -218,6 +218,13 @@ describe("closing", () => {
     expect(mappings(front)).toBe(IDLE_MAPPINGS - 1);
   });
 
+  test("once, however often the front end says that it has no state", () => {
+    const front = new BlockFront(new BlockMachine()).connect();
+    for (const state of [6, 0, 0]) front.write("state", state);
+    expect(front.backState).toBe(6);
+    expect(mappings(front)).toBe(IDLE_MAPPINGS - 1);
+  });
+
   test("by the domain's end frees all that was mapped", () => {
     const front = busy();
     const { hypervisor } = front.machine.xen;
