@@ -15,44 +15,27 @@ const REQUESTS = 8_000;
 const UNTIL_NS = 400 * NS_PER_MS;
 const ASKED_NS = [10 * NS_PER_MS, 35 * NS_PER_MS] as const;
 
+/** A model that works on its disk and pings the tester. */
+const stationNamed = (
+  name: string,
+  { ip, address }: { readonly ip: string; readonly address: string },
+  sectors: number,
+) => ({
+  name,
+  program: "station",
+  parameters: { ip, peer: TESTER.ip, sectors: 1, pings: PINGS, intervalNs: INTERVAL_NS, untilNs: UNTIL_NS },
+  pages: 256,
+  disks: [{ device: "xvda", sectors }],
+  vifs: [{ address }],
+});
+
 export default defineScenario({
   name: "live-migration",
   why: "A running guest is asked to suspend itself, twice, in the middle of its work: its memory crosses to another host as bytes, and it goes on there, under another number and on another cable, with everything right.",
   images: {},
   machine: {
     domains: [],
-    models: [
-      {
-        name: "traveller",
-        program: "station",
-        parameters: {
-          ip: TRAVELLER.ip,
-          peer: TESTER.ip,
-          sectors: 1,
-          pings: PINGS,
-          intervalNs: INTERVAL_NS,
-          untilNs: UNTIL_NS,
-        },
-        pages: 256,
-        disks: [{ device: "xvda", sectors: DISK_SECTORS }],
-        vifs: [{ address: TRAVELLER.address }],
-      },
-      {
-        name: "neighbour",
-        program: "station",
-        parameters: {
-          ip: NEIGHBOUR.ip,
-          peer: TESTER.ip,
-          sectors: 1,
-          pings: PINGS,
-          intervalNs: INTERVAL_NS,
-          untilNs: UNTIL_NS,
-        },
-        pages: 256,
-        disks: [{ device: "xvda", sectors: 3000 }],
-        vifs: [{ address: NEIGHBOUR.address }],
-      },
-    ],
+    models: [stationNamed("traveller", TRAVELLER, DISK_SECTORS), stationNamed("neighbour", NEIGHBOUR, 3000)],
     network: {
       hosts: [{ ...TESTER, ping: { to: TRAVELLER.ip, sizes: SIZES, startNs: INTERVAL_NS, intervalNs: INTERVAL_NS } }],
     },
