@@ -4,6 +4,7 @@ import { MIB } from "../../../src/core/units.ts";
 import { BOOT_CODE, BOOT_CODE_OFFSET, bootRom } from "../../../src/devices/pc/boot-rom.ts";
 import { FW_CFG } from "../../../src/devices/pc/fw-cfg.ts";
 import { linuxItems } from "../../../src/devices/pc/linux-boot.ts";
+import { bzImage } from "./bz-image.ts";
 
 const sum = (bytes: Uint8Array): number => bytes.reduce((total, byte) => total + byte, 0) & 0xff;
 
@@ -41,15 +42,7 @@ describe("the boot ROM", () => {
 });
 
 describe("a bzImage's items", () => {
-  const image = new Uint8Array(512 * 3 + 100);
-  const view = new DataView(image.buffer);
-  image[0x1f1] = 2;
-  image.fill(0x77, 512 * 3);
-  view.setUint32(0x202, 0x5372_6448, true);
-  view.setUint16(0x206, 0x20b, true);
-  image[0x211] = 1;
-  view.setUint32(0x22c, 0x7fff_ffff, true);
-
+  const image = bzImage();
   test("are laid out as the boot protocol asks", () => {
     const initrd = new Uint8Array(5000).fill(0x55);
     const items = linuxItems({ kernel: image, commandLine: "a b", initrd, memorySize: 16 * MIB }, "kernel");

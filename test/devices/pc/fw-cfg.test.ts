@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { FW_CFG } from "../../../src/devices/pc/fw-cfg.ts";
+import { bzImage } from "./bz-image.ts";
 import { MEMORY_SIZE, Rig, type RigOptions } from "./rig.ts";
 
 function select(rig: Rig, key: number): void {
@@ -98,18 +99,6 @@ describe("fw_cfg", () => {
 });
 
 describe("a kernel in fw_cfg", () => {
-  function bzImage(patch: (view: DataView) => void = () => undefined): Uint8Array {
-    const image = new Uint8Array(512 * 3 + 100);
-    const view = new DataView(image.buffer);
-    image[0x1f1] = 2;
-    image.fill(0x77, 512 * 3);
-    view.setUint32(0x202, 0x5372_6448, true);
-    view.setUint16(0x206, 0x20b, true);
-    image[0x211] = 1;
-    view.setUint32(0x22c, 0x7fff_ffff, true);
-    patch(view);
-    return image;
-  }
   // The rig has one MiB: a kernel at 100000h does not fit; the machine's own size is what counts.
   const options = (image: Uint8Array, commandLine = "a b", initrd?: Uint8Array): RigOptions => ({
     kernel: { name: "kernel.img", image, commandLine, ...(initrd === undefined ? {} : { initrd }) },
